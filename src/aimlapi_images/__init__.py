@@ -1,0 +1,70 @@
+"""Async SDK for AI/ML API's image model `openai/gpt-image-1-5`.
+
+async with ImageClient() as client:
+    image = await client.generate("A T-Rex relaxing on a beach", size="1536x1024")
+    await image.save("trex")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aimlapi_images.client import ImageClient
+    from aimlapi_images.errors import (
+        APIStatusError,
+        AuthenticationError,
+        ConnectionFailedError,
+        ContentPolicyError,
+        DecodeError,
+        DownloadError,
+        ImageError,
+        InsufficientCreditsError,
+        InvalidRequestError,
+        NoImageError,
+        NotFoundError,
+        NotSavedError,
+        OutcomeUnknownError,
+        ProxyTimeoutError,
+        RateLimitError,
+        ServerError,
+    )
+    from aimlapi_images.images import GeneratedImage, Usage
+
+__all__ = [
+    "APIStatusError",
+    "AuthenticationError",
+    "ConnectionFailedError",
+    "ContentPolicyError",
+    "DecodeError",
+    "DownloadError",
+    "GeneratedImage",
+    "ImageClient",
+    "ImageError",
+    "InsufficientCreditsError",
+    "InvalidRequestError",
+    "NoImageError",
+    "NotFoundError",
+    "NotSavedError",
+    "OutcomeUnknownError",
+    "ProxyTimeoutError",
+    "RateLimitError",
+    "ServerError",
+    "Usage",
+]
+
+_HOMES = {"ImageClient": "client", "GeneratedImage": "images", "Usage": "images"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `--help` need not load the HTTP client."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,172 @@
+"""`ImageClient`: what an application holds, one method an endpoint."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+from aimlapi_rest.models import (
+    ImageGenerationRequestBackground,
+    ImageGenerationRequestModeration,
+    ImageGenerationRequestOutputFormat,
+    ImageGenerationRequestQuality,
+    ImageGenerationRequestResponseFormat,
+    ImageGenerationRequestSize,
+)
+
+from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
+from aimlapi_images.delivery import Delivery
+from aimlapi_images.downloads import Downloader
+from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.images import GeneratedImage
+from aimlapi_images.orders import new_order
+
+DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
+# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
+DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
+
+
+class ImageClient:
+    """Generates images with AI/ML API.
+
+    Use it as `async with ImageClient() as client`, or call `aclose()` when done. One client serves a whole
+    application: give it any number of calls at once.
+
+    Args:
+        api_key: The API key; from `AIMLAPI_API_KEY` or `AIML_API_KEY` if `None`.
+        base_url: The API's address, with or without `/v1` at its end; from `AIMLAPI_API_BASE` or
+            `AIML_API_BASE`, or https://api.aimlapi.com, if `None`.
+        max_concurrency: How many requests may be open at once; further calls wait for their turn.
+        timeout: Seconds, or an `httpx.Timeout`. One number bounds each wait for bytes; connecting is given
+            10 s at the most. The default is 10 s to connect and 300 s to wait for an answer.
+        transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
+        download_transport: What carries downloads of image URLs; `transport` if `None`.
+        headers: Sent with each request to the API, and not with downloads.
+
+    Raises:
+        InvalidRequestError: There is no key, or an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        max_concurrency: int = 16,
+        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+        download_transport: httpx.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+            raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
+        url = find_base_url(base_url)
+        auth = BearerAuth(find_api_key(api_key), url)
+        options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False}
+        # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency)
+        agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        self._max_concurrency = max_concurrency
+        self._base_url = url
+        self._api = httpx.AsyncClient(
+            base_url=url, limits=limits, transport=transport, headers={**agent, **(headers or {})}, **options
+        )
+        self._downloads = httpx.AsyncClient(
+            limits=limits, transport=download_transport or transport, headers=agent, **options
+        )
+        downloader = Downloader(self._downloads, url, max_concurrency)
+        self._delivery = Delivery(self._api, auth, downloader, max_concurrency)
+
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        model: str = DEFAULT_MODEL,
+        size: ImageGenerationRequestSize | None = None,
+        quality: ImageGenerationRequestQuality | None = None,
+        background: ImageGenerationRequestBackground | None = None,
+        moderation: ImageGenerationRequestModeration | None = None,
+        output_format: ImageGenerationRequestOutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ImageGenerationRequestResponseFormat | None = None,
+        options: Mapping[str, Any] | None = None,
+        to: str | os.PathLike[str] | None = None,
+        order: str | None = None,
+    ) -> GeneratedImage:
+        """Generate one image. What is `None` is not sent, and left to the API.
+
+        The limits are the schema's (`openapi/` in the source), and are checked before anything is sent.
+
+        Args:
+            prompt: What the image is to show, up to 32,000 characters.
+            model: The model. One that the schema does not describe is sent unchecked.
+            size: Width x height in pixels.
+            quality: The more, the longer it takes and the more it costs.
+            background: `transparent` needs the output format png or webp.
+            moderation: How strict the content moderation is.
+            output_format: The image's format.
+            output_compression: 0 to 100, for jpeg and webp.
+            response_format: Whether the API sends the image itself or a URL to fetch it from. The result is
+                the same; a URL is fetched at once.
+            options: Further fields of the request, by name.
+            to: Write the image to this path as well, whole or not at all; the extension follows the format.
+                A path that cannot be written, or where a file is, is refused before anything is sent.
+            order: An id of yours for this order, up to 123 characters of `A-Z a-z 0-9 . _ : -`, by which the
+                provider's log can be asked. A new one if `None`.
+
+        Returns:
+            The image, with its bytes, size, cost and ids.
+
+        Raises:
+            InvalidRequestError: The request cannot be right. Nothing was sent.
+            ConnectionFailedError: Nothing was sent.
+            APIStatusError: The API refused or failed; the class says how.
+            OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
+            NoImageError: The API reported success without an image.
+            DecodeError: What came is not an image.
+            DownloadError: The image is paid for, and its URL could not be fetched.
+            NotSavedError: The image is paid for and in the error, and could not be written to `to`.
+        """
+        if self._api.is_closed:
+            raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
+        parameters = {
+            "size": size,
+            "quality": quality,
+            "background": background,
+            "moderation": moderation,
+            "output_format": output_format,
+            "output_compression": output_compression,
+            "response_format": response_format,
+        }
+        return await self._delivery.deliver(
+            new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        await self._api.aclose()
+        await self._downloads.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"ImageClient(base_url={str(self._base_url)!r}, max_concurrency={self._max_concurrency})"
+
+
+def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
+    if isinstance(timeout, httpx.Timeout):
+        return timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise InvalidRequestError(f"timeout is {timeout!r}, and has to be more than 0 seconds")
+    return httpx.Timeout(timeout, connect=min(timeout, DEFAULT_TIMEOUT.connect or timeout), pool=None)

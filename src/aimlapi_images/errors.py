@@ -1,0 +1,182 @@
+"""Everything that can go wrong with an order, as one tree.
+
+ImageError
+├── InvalidRequestError         refused here, before anything was sent (also a ValueError)
+├── ConnectionFailedError       not sent: nobody answered at the address
+├── OutcomeUnknownError         sent, but no whole answer came back: it may have been billed
+├── APIStatusError              the API answered with an error status
+│   ├── AuthenticationError         401
+│   ├── InsufficientCreditsError    402, or 403 for want of credits
+│   ├── ContentPolicyError          the prompt was refused by a content policy
+│   ├── NotFoundError               404
+│   ├── RateLimitError              429
+│   └── ServerError                 5xx
+│       └── ProxyTimeoutError           504, 524: it may have been billed
+├── NoImageError                the API said yes, and sent no image
+├── DecodeError                 what came is not an image
+├── DownloadError               the image is paid for, and could not be fetched from its URL
+└── NotSavedError               the image is here, and could not be written to the path given
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aimlapi_images.images import GeneratedImage
+
+
+class ImageError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        order: The id of the order that failed, or `None` where it never became one.
+    """
+
+    def __init__(self, message: str, *, order: str | None = None) -> None:
+        super().__init__(message)
+        self.order = order
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} (order {self.order})" if self.order else message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with `args` alone, which leaves out the keyword-only ones.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]) -> ImageError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequestError(ImageError, ValueError):
+    """The request cannot be right, and was not sent. Nothing was billed."""
+
+
+class ConnectionFailedError(ImageError):
+    """The request was not sent: no connection to the API could be made. Nothing was billed."""
+
+
+class OutcomeUnknownError(ImageError):
+    """The request was sent, and no whole answer came back. It may have been billed.
+
+    Sending it again may bill it again. The provider's log knows the request by the order's id.
+    """
+
+
+class APIStatusError(ImageError):
+    """The API answered with an error status.
+
+    Attributes:
+        status: The HTTP status.
+        message: What the API said, or what the status means where it said nothing readable.
+        request_id: `requestId` of the error body, if there was one.
+        inference_id: The `x-inference-id` header, if there was one.
+        body: The error body: decoded JSON, or the beginning of the text that came instead.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        request_id: str | None = None,
+        inference_id: str | None = None,
+        body: object = None,
+        order: str | None = None,
+    ) -> None:
+        super().__init__(f"HTTP {status}: {message}", order=order)
+        self.status = status
+        self.message = message
+        self.request_id = request_id
+        self.inference_id = inference_id
+        self.body = body
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong or expired."""
+
+
+class InsufficientCreditsError(APIStatusError):
+    """402, or 403 that speaks of credits: there are none left."""
+
+
+class ContentPolicyError(APIStatusError):
+    """The prompt, or the image made of it, was refused by a content policy."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such endpoint or model."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests at once, or the free tier's limit for the hour.
+
+    Attributes:
+        retry_after: Seconds to wait as the API asked, or `None` if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.retry_after = retry_after
+
+
+class ServerError(APIStatusError):
+    """5xx: the API or the model's provider failed."""
+
+
+class ProxyTimeoutError(ServerError):
+    """504 or 524: nobody waited for the generation to end. It may have been billed."""
+
+
+class NoImageError(ImageError):
+    """The API reported success, and its answer has no image in it.
+
+    Attributes:
+        inference_id: The API's id of the request, to ask the provider about it.
+    """
+
+    def __init__(self, message: str, *, inference_id: str | None = None, order: str | None = None) -> None:
+        super().__init__(message, order=order)
+        self.inference_id = inference_id
+
+
+class DecodeError(ImageError):
+    """What came as an image is none, or is larger than allowed.
+
+    Attributes:
+        data: What came, as far as it was read, so that nothing paid for is lost.
+    """
+
+    def __init__(self, message: str, *, data: bytes = b"", order: str | None = None) -> None:
+        super().__init__(message, order=order)
+        self.data = data
+
+
+class DownloadError(ImageError):
+    """The image was generated and paid for, and its URL could not be fetched.
+
+    Fetch `url` again, soon: these URLs expire. Generating again would be billed again.
+
+    Attributes:
+        url: Where the image is.
+    """
+
+    def __init__(self, message: str, *, url: str, order: str | None = None) -> None:
+        super().__init__(message, order=order)
+        self.url = url
+
+
+class NotSavedError(ImageError):
+    """The image was generated, and could not be written to the path given with `to`.
+
+    Attributes:
+        image: The whole image: `await error.image.save(elsewhere)`.
+    """
+
+    def __init__(self, message: str, *, image: GeneratedImage, order: str | None = None) -> None:
+        super().__init__(message, order=order)
+        self.image = image

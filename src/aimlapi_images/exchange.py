@@ -1,0 +1,80 @@
+"""One HTTP exchange: a request goes out, and a whole answer comes back or the right error is raised."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httpx
+
+from aimlapi_images.auth import BearerAuth
+from aimlapi_images.errors import (
+    ConnectionFailedError,
+    DecodeError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+)
+from aimlapi_images.responses import HTTPAnswer
+
+# A 64 MiB image as base64, and room for the JSON around it.
+MAX_ANSWER_BYTES: Final = 96 * 2**20
+
+# Nothing of the request has left this machine.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+
+
+class BodyTooLargeError(Exception):
+    """A body went on beyond its limit."""
+
+
+async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: BearerAuth, *, order: str) -> HTTPAnswer:
+    """Send one request to the API and read its answer, whatever the status.
+
+    Raises:
+        ConnectionFailedError: It was not sent.
+        OutcomeUnknownError: It was sent, and no whole answer came.
+        InvalidRequestError: It cannot be sent at all.
+        DecodeError: The answer is larger than `MAX_ANSWER_BYTES`.
+    """
+    try:
+        response = await http.send(request, auth=auth, stream=True)
+        try:
+            body = await read_body(response, MAX_ANSWER_BYTES)
+        finally:
+            await response.aclose()
+    except _NOT_SENT as error:
+        raise ConnectionFailedError(
+            f"not sent, no connection to {request.url.host}: {describe(error)}", order=order
+        ) from error
+    except _NOT_SENDABLE as error:
+        raise InvalidRequestError(f"the request cannot be sent: {describe(error)}", order=order) from error
+    except httpx.RequestError as error:
+        raise OutcomeUnknownError(
+            f"sent, but no whole answer came: {describe(error)}. It may have been billed, so it is not sent again; "
+            "the provider's log has it under this order",
+            order=order,
+        ) from error
+    except BodyTooLargeError as error:
+        raise DecodeError(f"the answer is too large: {error}", order=order) from error
+    if response.status_code >= 400:
+        body = auth.redact(body)
+    return HTTPAnswer(status=response.status_code, headers=response.headers, body=body)
+
+
+async def read_body(response: httpx.Response, limit: int) -> bytes:
+    """Read a streamed body to its end, decompressed.
+
+    Raises:
+        BodyTooLargeError: It has more than `limit` bytes.
+    """
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLargeError(f"more than {limit:,} bytes")
+    return bytes(body)
+
+
+def describe(error: Exception) -> str:
+    """An error's kind and what it says; many of httpx's say nothing."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,80 @@
+"""What an image's bytes say of it: format, width and height. Names and headers are not asked."""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePath
+from typing import Final
+
+import attrs
+
+# The extension that is added comes first; the others are accepted as they are.
+EXTENSIONS: Final = {
+    "png": (".png",),
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "webp": (".webp",),
+    "gif": (".gif",),
+}
+_IMAGE_EXTENSIONS: Final = {extension for group in EXTENSIONS.values() for extension in group}
+
+
+@attrs.frozen
+class ImageFormat:
+    """Attributes:
+    name: `png`, `jpeg`, `webp` or `gif`.
+    width: In pixels.
+    height: In pixels.
+    """
+
+    name: str
+    width: int
+    height: int
+
+    @property
+    def media_type(self) -> str:
+        """As `image/png`."""
+        return f"image/{self.name}"
+
+
+def read_format(data: bytes) -> ImageFormat:
+    """Read the format and size from an image's first bytes.
+
+    Raises:
+        ValueError: The bytes do not begin as a PNG, JPEG, WebP or GIF, or have no size.
+    """
+    import imagesize  # late: it loads the standard library's URL and XML modules
+
+    name = _name(data)
+    if name is None:
+        raise ValueError(f"{len(data):,} bytes that are no PNG, JPEG, WebP or GIF")
+    width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
+    if width < 1 or height < 1:
+        raise ValueError(f"{len(data):,} bytes that begin as {name} and have no size")
+    return ImageFormat(name=name, width=width, height=height)
+
+
+def with_extension(path: PurePath, format_name: str) -> PurePath:
+    """The path with an extension that tells the truth.
+
+    `trex` becomes `trex.png` and `v1.2` becomes `v1.2.png`; `trex.png` becomes `trex.jpg` when the image is
+    a JPEG, and `trex.jpeg` stays.
+    """
+    extensions = EXTENSIONS.get(format_name, (f".{format_name}",))
+    suffix = path.suffix.lower()
+    if suffix in extensions:
+        return path
+    if suffix in _IMAGE_EXTENSIONS:
+        return path.with_suffix(extensions[0])
+    return path.with_name(path.name + extensions[0])
+
+
+def _name(data: bytes) -> str | None:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return None

@@ -1,0 +1,223 @@
+"""One HTTP answer, read: the image it brings, or the error it means. No I/O here.
+
+The generated parser is not used for this: it raises on statuses and bodies that a real proxy sends.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import attrs
+
+from aimlapi_images.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ContentPolicyError,
+    DecodeError,
+    InsufficientCreditsError,
+    NoImageError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ProxyTimeoutError,
+    RateLimitError,
+    ServerError,
+)
+from aimlapi_images.images import Usage
+
+CREDITS_PER_USD: Final = 2_000_000  # documented: 190450 credits = 0.095225 USD
+_BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
+_CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
+_MAYBE_BILLED: Final = "whether it was billed is unknown"
+_MEANINGS: Final = {
+    502: "bad gateway: the model's provider is unavailable",
+    503: "service unavailable: the model's provider is unavailable",
+    504: f"the generation took too long, and {_MAYBE_BILLED}",
+    524: f"the proxy in front of the API gave up waiting (after about 100 s), and {_MAYBE_BILLED}",
+}
+
+
+@attrs.frozen
+class HTTPAnswer:
+    """Attributes:
+    status: The HTTP status.
+    headers: By name in lower case.
+    body: As it came, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=lambda body: f"<{len(body):,} bytes>")
+
+
+@attrs.frozen
+class ImageAnswer:
+    """What a successful answer brought: the image's bytes, or the URL to fetch them from."""
+
+    usage: Usage
+    data: bytes | None = attrs.field(default=None, repr=False)
+    url: str | None = None
+    revised_prompt: str | None = None
+    inference_id: str | None = None
+
+
+def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
+    """Read the answer to a generation request.
+
+    Fields are judged by their value, not by their being there: empty and null are nothing.
+
+    Raises:
+        APIStatusError: The status is not 200 or 201; the class follows the status.
+        OutcomeUnknownError: The status says success, and the body is not the API's JSON.
+        NoImageError: There is neither a payload nor a URL in it.
+        DecodeError: The payload is not valid base64.
+    """
+    if answer.status not in (200, 201):
+        raise status_error(answer, order=order)
+    try:
+        document = json.loads(answer.body)
+    except ValueError as error:
+        raise OutcomeUnknownError(
+            f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
+        ) from error
+    inference_id = answer.headers.get("x-inference-id")
+    body = _mapping(document)
+    for entry in map(_mapping, _list(body.get("data"))):
+        payload, url = entry.get("b64_json"), entry.get("url")
+        if (isinstance(payload, str) and payload) or (isinstance(url, str) and url):
+            revised_prompt = entry.get("revised_prompt")
+            return ImageAnswer(
+                usage=_usage(answer.headers, body),
+                data=_decode(payload, order) if isinstance(payload, str) and payload else None,
+                url=url if isinstance(url, str) and url else None,
+                revised_prompt=revised_prompt if isinstance(revised_prompt, str) else None,
+                inference_id=inference_id,
+            )
+    raise NoImageError(
+        f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value",
+        inference_id=inference_id,
+        order=order,
+    )
+
+
+def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusError:
+    """The error that an answer with a status other than success means."""
+    try:
+        body: object = json.loads(answer.body)
+    except ValueError:
+        body = answer.body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
+    fields = _mapping(body)
+    upstream = _mapping(fields.get("error"))
+    said = " ".join(filter(None, [_text(fields.get("message")) or _text(upstream.get("message")), _details(fields)]))
+    context: dict[str, Any] = {
+        "status": answer.status,
+        "request_id": _text(fields.get("requestId")) or None,
+        "inference_id": answer.headers.get("x-inference-id"),
+        "body": body,
+        "order": order,
+    }
+    message = said or _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
+    return _error(answer, message, code=_text(upstream.get("code")), context=context)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """How many seconds the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+
+    Returns:
+        Seconds, not negative; `None` if the headers do not say, or say nothing sensible.
+    """
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return _not_negative(float(milliseconds) / 1000)
+        text = headers.get("retry-after", "")
+        try:
+            return _not_negative(float(text))
+        except ValueError:
+            date = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return _not_negative((date - (now or datetime.now(UTC))).total_seconds())
+
+
+def _error(answer: HTTPAnswer, message: str, *, code: str, context: dict[str, Any]) -> APIStatusError:
+    status, lower = answer.status, message.lower()
+    if 400 <= status < 500 and any(each in (code, *lower.split()) for each in _CONTENT_POLICY_CODES):
+        return ContentPolicyError(message, **context)
+    match status:
+        case 401:
+            return AuthenticationError(message, **context)
+        case 402:
+            return InsufficientCreditsError(message, **context)
+        case 403 if any(word in lower for word in ("credit", "balance", "top up")):
+            return InsufficientCreditsError(message, **context)
+        case 404:
+            return NotFoundError(message, **context)
+        case 429:
+            return RateLimitError(message, retry_after=retry_after(answer.headers), **context)
+        case 504 | 524:
+            return ProxyTimeoutError(message, **context)
+    return (ServerError if status >= 500 else APIStatusError)(message, **context)
+
+
+def _details(fields: Mapping[str, Any]) -> str:
+    """What the `meta` list of a validation error says, after its general message."""
+    meta = fields.get("meta")
+    return "; ".join(filter(None, (_text(_mapping(each).get("message")) for each in _list(meta))))
+
+
+def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:
+    stated = _mapping(_mapping(body.get("meta")).get("usage"))
+    credits_used = _number(headers.get("x-aimlapi-credits-used"), stated.get("credits_used"))
+    usd_spent = _number(headers.get("x-aimlapi-usd-spent"), stated.get("usd_spent"))
+    if usd_spent is None and credits_used is not None:
+        usd_spent = credits_used / CREDITS_PER_USD
+    return Usage(credits_used=None if credits_used is None else round(credits_used), usd_spent=usd_spent)
+
+
+def _decode(payload: str, order: str) -> bytes:
+    if payload.startswith("data:"):
+        payload = payload.partition(",")[2]
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"the image's base64 is invalid: {error}", data=payload.encode(), order=order) from error
+
+
+def _number(*values: object) -> float | None:
+    """The first of several statements that is a finite number, not negative."""
+    for value in values:
+        try:
+            number = float(value)  # type: ignore[arg-type]  # what is no number is caught
+        except (TypeError, ValueError):
+            continue
+        if 0 <= number < float("inf") and not isinstance(value, bool):
+            return number
+    return None
+
+
+def _not_negative(seconds: float) -> float | None:
+    return None if seconds != seconds else max(0.0, seconds)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _start(body: bytes) -> str:
+    if not body:
+        return "an empty body"
+    return f"{len(body):,} bytes beginning {body[:40]!r}"

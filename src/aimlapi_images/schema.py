@@ -1,0 +1,153 @@
+"""The corrected schema as the source of limits: what a request may hold, and in what words it is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+Schema = Mapping[str, Any]
+
+GENERATIONS_PATH: Final = "/v1/images/generations"
+
+
+@attrs.frozen
+class Problem:
+    """One way in which a value does not follow its schema.
+
+    Attributes:
+        field: The field's name, dotted where it is nested; empty for the request as a whole.
+        rule: The JSON Schema keyword that was broken, as `enum` or `maxLength`.
+        limit: The keyword's value in the schema.
+        value: What was given.
+        text: The problem in words, beginning with the field's name.
+    """
+
+    field: str
+    rule: str
+    limit: Any
+    value: Any
+    text: str
+
+
+@cache
+def document() -> Schema:
+    """The corrected OpenAPI document that the low-level client was generated from."""
+    # Found, not imported: the command's help reads the schema, and need not load the HTTP client for it.
+    package = importlib.util.find_spec("aimlapi_rest")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("aimlapi_rest is missing: it is installed together with aimlapi_images")
+    schema: Schema = json.loads(Path(package.origin).with_name("openapi.json").read_text(encoding="utf-8"))
+    return schema
+
+
+@cache
+def generation_request() -> Schema:
+    """The schema of the JSON body of `POST /v1/images/generations`."""
+    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]
+    return _resolve(body["content"]["application/json"]["schema"])
+
+
+def known_models() -> tuple[str, ...]:
+    """The models that the schema describes. Requests for others are sent unchecked."""
+    return tuple(_resolve(generation_request()["properties"]["model"]).get("enum", ()))
+
+
+def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the body of a generation request, field by field; nothing if it may be sent."""
+    return [_describe(error) for error in _generation_validator().iter_errors(body)]
+
+
+def request_id_problems(request_id: str) -> list[Problem]:
+    """What is wrong with a client request id. The API drops a wrong one in silence."""
+    return [_describe(error) for error in _request_id_validator().iter_errors(request_id)]
+
+
+@cache
+def _generation_validator() -> Validator:
+    return _validator({**generation_request(), "components": document()["components"]})
+
+
+@cache
+def _request_id_validator() -> Validator:
+    parameters = document()["paths"][GENERATIONS_PATH]["post"]["parameters"]
+    return _validator(next(each for each in parameters if each["name"] == "X-Client-Request-Id")["schema"])
+
+
+def _validator(schema: Schema) -> Validator:
+    # Imported late: it takes longer than the rest of this package together.
+    from jsonschema import Draft4Validator  # OpenAPI 3.0 is closest to draft 4
+
+    return Draft4Validator(schema)
+
+
+def _resolve(schema: Schema) -> Schema:
+    while "$ref" in schema:
+        target: Any = document()
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        schema = target
+    return schema
+
+
+def _describe(error: ValidationError) -> Problem:
+    field = ".".join(map(str, error.absolute_path))
+    rule = str(error.validator)
+    limit: Any = error.validator_value
+    value: Any = error.instance
+    if rule == "required":
+        missing = [name for name in limit if name not in value]
+        field = ".".join(filter(None, [field, missing[0]]))
+    text = " ".join(filter(None, [field, next(_wordings(rule, limit, value))]))
+    return Problem(field=field, rule=rule, limit=limit, value=value, text=text)
+
+
+def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
+    """The wordings that fit, best first."""
+    shown = _show(value)
+    if isinstance(value, str) and not value.strip() and rule in ("minLength", "pattern"):
+        yield "is empty"
+    match rule:
+        case "enum":
+            yield f"is {shown}, and has to be one of {', '.join(map(_show, limit))}"
+        case "maxLength":
+            yield f"has {len(value):,} characters, and may have at most {limit:,}"
+        case "minLength":
+            yield f"has {len(value):,} characters, and needs at least {limit:,}"
+        case "maximum":
+            yield f"is {shown}, and may be at most {limit}"
+        case "minimum":
+            yield f"is {shown}, and has to be at least {limit}"
+        case "type":
+            yield f"is {shown}, and has to be {_ARTICLES.get(limit, limit)}"
+        case "required":
+            yield "is missing"
+        case "pattern":
+            yield f"is {shown}, which does not match {limit}"
+        case "not" if "description" in limit:
+            yield str(limit["description"])
+    yield f"is {shown}, which breaks the schema's rule {rule}: {_show(limit)}"
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_ARTICLES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
