@@ -1,0 +1,29 @@
+"""A local server that answers as AI/ML API does, to build against for free.
+
+    with emulator.serve() as running:                               # a real server on a free port
+        client = ImageClient("any-key", base_url=running.base_url)
+
+    client = ImageClient("any-key", transport=emulator.transport())  # or none at all: in this process
+
+It draws a landscape for each prompt, always the same one, visibly marked as emulated. Needs
+`pip install "aimlapi-images[emulator]"`.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from aimlapi_images.emulator.app import create_app
+from aimlapi_images.emulator.server import RunningEmulator, run, serve
+
+__all__ = ["RunningEmulator", "create_app", "run", "serve", "transport"]
+
+
+def transport(*, api_key: str | None = None, latency: float = 0.0) -> httpx.AsyncBaseTransport:
+    """The emulator as a transport for `ImageClient`: no port, no network.
+
+    Args:
+        api_key: The one key that is accepted; any, if `None`.
+        latency: Seconds that a generation takes, beside drawing.
+    """
+    return httpx.ASGITransport(create_app(api_key=api_key, latency=latency))
