@@ -1,0 +1,72 @@
+"""Shared by the tests: a real emulator on loopback, and clients for it and for scripted answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aimlapi_images import ImageClient, emulator
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = "sk-test-3f9c0b7e5d"
+
+# A whole PNG of one pixel, the one in the schema's example.
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
+PIXEL_ANSWER = {"data": [{"b64_json": base64.b64encode(PIXEL).decode(), "url": None}]}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def emulator_url() -> Iterator[str]:
+    """A real emulator on a free port, for the whole run."""
+    with emulator.serve(emulator.create_app(api_key=KEY)) as running:
+        yield running.base_url
+
+
+@pytest.fixture
+async def client(emulator_url: str) -> AsyncIterator[ImageClient]:
+    """A client for the emulator on its port."""
+    async with ImageClient(KEY, base_url=emulator_url) as client:
+        yield client
+
+
+class Script:
+    """A transport that answers with what it is given, and keeps the requests it saw."""
+
+    def __init__(self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers = list(answers)
+        self.transport = httpx.MockTransport(self._handle)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the one request that came."""
+        (request,) = self.requests
+        body: dict[str, Any] = json.loads(request.content)
+        return body
+
+
+def scripted(
+    *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response],
+) -> tuple[ImageClient, Script]:
+    """A client whose requests are answered from a script; the last answer repeats."""
+    script = Script(*(answers or (httpx.Response(200, json=PIXEL_ANSWER),)))
+    return ImageClient(KEY, transport=script.transport), script

@@ -1,0 +1,52 @@
+"""The tree of errors: as drawn, and fit to travel between processes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+
+import pytest
+
+import aimlapi_images
+from aimlapi_images import errors
+from aimlapi_images.errors import ImageError
+
+CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ImageError)]
+
+
+def test_the_drawing_at_the_top_is_the_tree() -> None:
+    drawn: list[tuple[int, str]] = [
+        (match.start(), match.group())
+        for line in (errors.__doc__ or "").splitlines()
+        if (match := re.search(r"\w+Error", line))
+    ]
+    for number, (depth, name) in enumerate(drawn[1:], start=1):
+        parent = next(other for shallower, other in reversed(drawn[:number]) if shallower < depth)
+        assert getattr(errors, parent) in getattr(errors, name).__bases__
+
+    assert sorted(name for _, name in drawn) == sorted(each.__name__ for each in CLASSES)
+
+
+def test_every_error_is_public() -> None:
+    assert {each.__name__ for each in CLASSES} <= set(aimlapi_images.__all__)
+
+
+def test_public_names_resolve_and_others_do_not() -> None:
+    for name in aimlapi_images.__all__:
+        assert getattr(aimlapi_images, name).__name__ == name
+        assert name in dir(aimlapi_images)
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = aimlapi_images.Nonsense
+
+
+@pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])
+def test_errors_arrive_whole(travel: object) -> None:
+    error = errors.RateLimitError("slow down", status=429, retry_after=7.5, body={"a": 1}, order="abc", request_id="r")
+
+    arrived = travel(error)  # type: ignore[operator]
+
+    assert type(arrived) is errors.RateLimitError
+    assert str(arrived) == str(error) == "HTTP 429: slow down (order abc)"
+    assert vars(arrived) == vars(error)
+    assert arrived.args == error.args

@@ -1,0 +1,224 @@
+"""The main job, against a real server: prompt in, image out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aimlapi_images import GeneratedImage, ImageClient, InvalidRequestError, NotSavedError, emulator
+
+
+@pytest.mark.parametrize("response_format", ["url", "b64_json", None])
+async def test_an_image_comes_whichever_way_the_api_sends_it(client: ImageClient, response_format: Any) -> None:
+    image = await client.generate("A fox in the snow", size="1536x1024", response_format=response_format)
+
+    assert (image.format, image.media_type, image.width, image.height) == ("png", "image/png", 1536, 1024)
+    assert image.to_pil().size == (1536, 1024)
+    assert (image.url is None) == (response_format == "b64_json")
+    assert image.usage.credits_used == 100_000
+    assert image.usage.usd_spent == 0.05
+    assert image.inference_id
+    assert image.attempts == 1
+    assert image.seconds > 0
+
+
+async def test_both_ways_give_the_same_bytes(client: ImageClient) -> None:
+    by_url, inline = await asyncio.gather(
+        client.generate("twins", response_format="url"), client.generate("twins", response_format="b64_json")
+    )
+
+    assert by_url.data == inline.data
+    assert by_url.sha256 == inline.sha256
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+async def test_every_format_is_what_was_asked_for(client: ImageClient, output_format: Any) -> None:
+    image = await client.generate("formats", output_format=output_format, size="1024x1536")
+
+    assert image.format == output_format
+    assert (image.to_pil().format or "").lower() == output_format
+    assert (image.width, image.height) == image.to_pil().size == (1024, 1536)
+
+
+async def test_what_is_none_is_not_sent() -> None:
+    client, script = scripted()
+
+    await client.generate("nothing else")
+
+    assert script.body == {"model": "openai/gpt-image-1-5", "prompt": "nothing else"}
+
+
+async def test_every_parameter_is_sent_under_its_own_name() -> None:
+    client, script = scripted()
+
+    image = await client.generate(
+        "all of them",
+        size="1024x1536",
+        quality="high",
+        background="transparent",
+        moderation="low",
+        output_format="webp",
+        output_compression=40,
+        response_format="b64_json",
+        options={"n": 1, "user": "someone", "seed": None},
+    )
+
+    parameters = {
+        "model": "openai/gpt-image-1-5",
+        "size": "1024x1536",
+        "quality": "high",
+        "background": "transparent",
+        "moderation": "low",
+        "output_format": "webp",
+        "output_compression": 40,
+        "response_format": "b64_json",
+        "n": 1,
+        "user": "someone",
+    }
+    assert script.body == {"prompt": "all of them", **parameters}
+    assert image.prompt == "all of them"
+    assert image.parameters == parameters
+
+
+async def test_a_request_has_the_key_an_id_and_our_name() -> None:
+    client, script = scripted()
+
+    image = await client.generate("headers", order="batch-7:line.12")
+
+    (request,) = script.requests
+    assert str(request.url) == "https://api.aimlapi.com/v1/images/generations"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["x-client-request-id"] == "batch-7:line.12.1"
+    assert request.headers["user-agent"].startswith("aimlapi-images/")
+    assert image.order == "batch-7:line.12"
+
+
+async def test_headers_of_ones_own_go_to_the_api_and_not_to_the_image_host() -> None:
+    url = {"data": [{"url": "https://cdn.example/a.png"}]}
+    answers = (httpx.Response(201, json=url), httpx.Response(200, content=PIXEL))
+    _, script = scripted(*answers)
+    client = ImageClient(KEY, transport=script.transport, headers={"X-Team": "art"})
+
+    await client.generate("headers")
+
+    api, image_host = script.requests
+    assert api.headers["x-team"] == "art"
+    assert "x-team" not in image_host.headers
+    assert "authorization" not in image_host.headers
+
+
+async def test_a_model_that_the_schema_does_not_describe_is_sent_unchecked() -> None:
+    client, script = scripted()
+
+    await client.generate("new", model="acme/brand-new", options={"size": "9x9", "wings": True})
+
+    assert script.body == {"model": "acme/brand-new", "prompt": "new", "size": "9x9", "wings": True}
+
+
+async def test_to_writes_the_image_and_says_where(client: ImageClient, tmp_path: Path) -> None:
+    image = await client.generate("written", to=tmp_path / "picture", output_format="jpeg")
+
+    assert image.path == tmp_path / "picture.jpg"
+    assert image.path.read_bytes() == image.data
+    assert [image.path] == list(tmp_path.iterdir())
+
+
+async def test_an_image_that_cannot_be_written_after_all_is_in_the_error(tmp_path: Path) -> None:
+    def take_the_name(request: httpx.Request) -> httpx.Response:
+        (tmp_path / "picture.png").write_text("somebody else's")
+        return httpx.Response(200, json=PIXEL_ANSWER)
+
+    client, _ = scripted(take_the_name)
+
+    with pytest.raises(NotSavedError, match="a file is there already") as caught:
+        await client.generate("late", to=tmp_path / "picture.png")
+
+    assert caught.value.image.data == PIXEL
+    assert (tmp_path / "picture.png").read_text() == "somebody else's"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_gather_of_thousands_never_opens_more_requests_than_allowed() -> None:
+    now, most, seen = 0, 0, 0
+
+    async def answer(request: Request) -> Response:
+        nonlocal now, most, seen
+        now, seen = now + 1, seen + 1
+        most = max(most, now)
+        await request.body()
+        await asyncio.sleep(0.002)
+        now -= 1
+        return JSONResponse(PIXEL_ANSWER)
+
+    app = Starlette(routes=[Route("/v1/images/generations", answer, methods=["POST"])])
+    with emulator.serve(app) as server:
+        async with ImageClient(KEY, base_url=server.base_url, max_concurrency=16) as client:
+            images = await asyncio.gather(*(client.generate(f"number {number}") for number in range(2000)))
+
+    assert [image.prompt for image in images] == [f"number {number}" for number in range(2000)]
+    assert seen == 2000
+    assert most == 16
+
+
+async def test_cancelled_calls_leave_their_slots_free() -> None:
+    arrived = threading.Semaphore(0)
+
+    async def answer(request: Request) -> Response:
+        body = await request.json()
+        if body["prompt"] == "slow":
+            arrived.release()
+            await asyncio.sleep(60)
+        return JSONResponse(PIXEL_ANSWER)
+
+    app = Starlette(routes=[Route("/v1/images/generations", answer, methods=["POST"])])
+    with emulator.serve(app) as server:
+        async with ImageClient(KEY, base_url=server.base_url, max_concurrency=4) as client:
+            slow = [asyncio.create_task(client.generate("slow")) for _ in range(20)]
+            for _ in range(4):
+                await asyncio.to_thread(arrived.acquire)
+            for task in slow:
+                task.cancel()
+            cancelled = await asyncio.gather(*slow, return_exceptions=True)
+            quick = await asyncio.gather(*(client.generate("quick") for _ in range(20)))
+
+    assert all(isinstance(each, asyncio.CancelledError) for each in cancelled)
+    assert [image.data for image in quick] == [PIXEL] * 20
+
+
+async def test_one_failure_leaves_the_others_alone(client: ImageClient) -> None:
+    results = await asyncio.gather(
+        client.generate("one"), client.generate(""), client.generate("three"), return_exceptions=True
+    )
+
+    assert isinstance(results[0], GeneratedImage)
+    assert isinstance(results[1], InvalidRequestError)
+    assert isinstance(results[2], GeneratedImage)
+
+
+async def test_the_emulator_runs_in_this_process_too() -> None:
+    async with ImageClient("any-key", transport=emulator.transport()) as client:
+        image = await client.generate("no port, no network")
+
+    assert Image.open(io.BytesIO(image.data)).size == (1024, 1024)
+
+
+async def test_a_closed_client_says_so() -> None:
+    client, script = scripted()
+    async with client:
+        await client.generate("open")
+
+    with pytest.raises(InvalidRequestError, match="this client is closed"):
+        await client.generate("closed")
+    assert len(script.requests) == 1
