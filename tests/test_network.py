@@ -1,0 +1,262 @@
+"""Trouble on the way to the API and to images: what is raised, and how often the server was asked."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
+
+from aimlapi_images import errors, exchange
+from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
+from aimlapi_images.downloads import MAX_IMAGE_BYTES
+
+URL = "https://cdn.example/a.png"
+URL_ANSWER = httpx.Response(200, json={"data": [{"url": URL}]})
+
+FAILURES: list[tuple[httpx.RequestError, type[errors.ImageError], str]] = [
+    (httpx.ConnectError("refused"), errors.ConnectionFailedError, "not sent, no connection to api.aimlapi.com"),
+    (httpx.ConnectTimeout(""), errors.ConnectionFailedError, "ConnectTimeout"),
+    (httpx.PoolTimeout(""), errors.ConnectionFailedError, "PoolTimeout"),
+    (httpx.ProxyError("no"), errors.ConnectionFailedError, "ProxyError: no"),
+    (httpx.LocalProtocolError("bad header"), errors.InvalidRequestError, "cannot be sent: LocalProtocolError"),
+    (httpx.UnsupportedProtocol("x"), errors.InvalidRequestError, "cannot be sent"),
+    (httpx.ReadTimeout(""), errors.OutcomeUnknownError, "sent, but no whole answer came: ReadTimeout.*billed"),
+    (httpx.WriteTimeout(""), errors.OutcomeUnknownError, "WriteTimeout"),
+    (httpx.ReadError(""), errors.OutcomeUnknownError, "ReadError"),
+    (httpx.WriteError(""), errors.OutcomeUnknownError, "WriteError"),
+    (httpx.RemoteProtocolError("Server disconnected"), errors.OutcomeUnknownError, "Server disconnected"),
+    (httpx.DecodingError("gzip"), errors.OutcomeUnknownError, "gzip"),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind", "message"), FAILURES)
+async def test_each_failure_says_whether_it_was_sent(
+    failure: httpx.RequestError, kind: type[errors.ImageError], message: str
+) -> None:
+    client, script = scripted(failure)
+
+    with pytest.raises(errors.ImageError, match=message) as caught:
+        await client.generate("x", order="order-1")
+
+    assert type(caught.value) is kind
+    assert caught.value.order == "order-1"
+    assert "(order order-1)" in str(caught.value)
+    assert caught.value.__cause__ is failure
+    assert len(script.requests) == 1
+
+
+@contextmanager
+def raw_server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
+    """A server on a real socket, without HTTP of its own: reads a request, says `answer`, and hangs up.
+
+    With `None` it says nothing, and waits for the other side to hang up.
+    """
+    requests: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as reader:
+                head = b"".join(iter(reader.readline, b"\r\n"))
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                requests.append(head + reader.read(length))
+                if answer is None:
+                    reader.read()
+                else:
+                    connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
+    # Closing alone does not wake a thread that is in accept().
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"", errors.OutcomeUnknownError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", errors.OutcomeUnknownError),
+        (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"da', errors.OutcomeUnknownError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", errors.OutcomeUnknownError),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", errors.OutcomeUnknownError),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", errors.APIStatusError),
+        (b"HTTP/1.1 524 A Timeout Occurred\r\nContent-Length: 6\r\n\r\n<html>", errors.ProxyTimeoutError),
+    ],
+)
+async def test_what_may_have_been_billed_is_sent_once(answer: bytes, kind: type[errors.ImageError]) -> None:
+    with raw_server(answer) as (url, requests):
+        async with ImageClient(KEY, base_url=url) as client:
+            with pytest.raises(kind):
+                await client.generate("exactly one")
+
+    assert len(requests) == 1
+    assert requests[0].startswith(b"POST /v1/images/generations HTTP/1.1\r\n")
+    assert f"Bearer {KEY}".encode() in requests[0]
+
+
+async def test_a_refused_connection_was_not_sent() -> None:
+    with raw_server(b"") as (url, _):
+        pass
+    async with ImageClient(KEY, base_url=url) as client:
+        with pytest.raises(errors.ConnectionFailedError, match=r"not sent, no connection to 127\.0\.0\.1"):
+            await client.generate("nobody there")
+
+
+async def test_a_silent_server_is_given_up_after_the_timeout() -> None:
+    with raw_server(None) as (url, requests):
+        async with ImageClient(KEY, base_url=url, timeout=0.05) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="ReadTimeout"):
+                await client.generate("waiting")
+
+    assert len(requests) == 1
+
+
+async def test_timeouts_fit_a_generation() -> None:
+    client, script = scripted()
+    await client.generate("x")
+
+    assert script.requests[0].extensions["timeout"] == {"connect": 10.0, "read": 300.0, "write": 60.0, "pool": None}
+    assert DEFAULT_TIMEOUT.read == 300.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (120, {"connect": 10.0, "read": 120, "write": 120, "pool": None}),
+        (2, {"connect": 2, "read": 2, "write": 2, "pool": None}),
+        (httpx.Timeout(5.0), {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}),
+    ],
+)
+async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float | None]) -> None:
+    _, script = scripted()
+    client = ImageClient(KEY, transport=script.transport, timeout=seconds)
+
+    await client.generate("x")
+
+    assert script.requests[0].extensions["timeout"] == expected
+
+
+async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 1000)
+    client, _ = scripted(httpx.Response(200, content=b"x" * 1001))
+
+    with pytest.raises(errors.DecodeError, match="too large: more than 1,000 bytes"):
+        await client.generate("x")
+
+
+DOWNLOADS: list[tuple[str, list[httpx.Response | Exception], str]] = [
+    ("gone", [httpx.Response(404)], "HTTP 404 from cdn.example"),
+    ("expired", [httpx.Response(403)], "HTTP 403 from cdn.example"),
+    ("cut off", [httpx.RemoteProtocolError("peer closed")], "RemoteProtocolError: peer closed"),
+    ("no answer", [httpx.ReadTimeout("")], "ReadTimeout"),
+    (
+        "to http",
+        [httpx.Response(302, headers={"Location": "http://cdn.example/a.png"})],
+        "http://cdn.example is not https",
+    ),
+    ("to a file", [httpx.Response(302, headers={"Location": "file:///etc/passwd"})], "file://cdn.example is not https"),
+    ("in circles", [httpx.Response(302, headers={"Location": URL})], "more than 3 redirects"),
+    ("partial", [httpx.Response(206, content=PIXEL)], "HTTP 206"),
+]
+
+
+@pytest.mark.parametrize(("answers", "message"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
+async def test_a_failed_download_keeps_the_url_and_never_generates_again(
+    answers: list[httpx.Response | Exception], message: str
+) -> None:
+    client, script = scripted(URL_ANSWER, *answers)
+
+    with pytest.raises(errors.DownloadError, match=message) as caught:
+        await client.generate("x", order="order-2")
+
+    assert caught.value.url == URL
+    assert URL in str(caught.value)
+    assert caught.value.order == "order-2"
+    assert [request.method for request in script.requests].count("POST") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://cdn.example/a.png", "ftp://cdn.example is not https"),
+        ("http://169.254.169.254/latest", "is not https"),
+        ("/relative.png", "no scheme:// is not https"),
+        ("https://cdn.example:port/a.png", "InvalidURL"),
+    ],
+)
+async def test_a_url_that_is_not_to_be_trusted_is_not_fetched(url: str, message: str) -> None:
+    client, script = scripted(httpx.Response(200, json={"data": [{"url": url}]}))
+
+    with pytest.raises(errors.DownloadError, match=message):
+        await client.generate("x")
+
+    assert len(script.requests) == 1
+
+
+async def test_a_redirect_between_image_hosts_is_followed_without_the_key() -> None:
+    moved = httpx.Response(302, headers={"Location": "https://other.example/b.png"})
+    client, script = scripted(URL_ANSWER, moved, httpx.Response(200, content=PIXEL))
+
+    image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert image.url == URL
+    assert [request.url.host for request in script.requests] == ["api.aimlapi.com", "cdn.example", "other.example"]
+    assert [request.headers.get("authorization") for request in script.requests[1:]] == [None, None]
+
+
+async def test_an_image_without_end_is_cut_off() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(2 * MAX_IMAGE_BYTES // 2**20):
+            yield bytes(2**20)
+
+    client, _ = scripted(URL_ANSWER, httpx.Response(200, content=endless()))
+
+    with pytest.raises(errors.DownloadError, match="more than 67,108,864 bytes"):
+        await client.generate("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>an error page</html>", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP"])
+async def test_bytes_that_are_no_image_are_an_error_that_keeps_them(content: bytes) -> None:
+    client, _ = scripted(URL_ANSWER, httpx.Response(200, content=content))
+
+    with pytest.raises(errors.DecodeError, match="what came is not an image") as caught:
+        await client.generate("x")
+
+    assert caught.value.data == content
+
+
+async def test_downloads_may_have_a_transport_of_their_own() -> None:
+    _, api = scripted(URL_ANSWER)
+    _, images = scripted(httpx.Response(200, content=PIXEL))
+    client = ImageClient(KEY, transport=api.transport, download_transport=images.transport)
+
+    image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert (len(api.requests), len(images.requests)) == (1, 1)
+
+
+async def test_proxies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = httpx.Response(200, json=PIXEL_ANSWER).content
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    with raw_server(answer) as (url, requests):
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("http_proxy", url)
+        async with ImageClient(KEY, base_url="http://api.example") as client:
+            image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert requests[0].startswith(b"POST http://api.example/v1/images/generations HTTP/1.1\r\n")
