@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
+from referencing.exceptions import Unresolvable
+
 from overlay import apply_overlay
 
 Document = dict[str, Any]
@@ -52,12 +54,8 @@ def build_document(folder: Path) -> Document:
     if not documents:
         raise SchemaError(f"no schema (*.json) in {folder}")
     merged = merge(documents)
-    problems = [
-        f"  {'/'.join(map(str, problem.absolute_path)) or '(root)'}: {textwrap.shorten(problem.message, 300)}"
-        for problem in OpenAPIV30SpecValidator(merged).iter_errors()
-    ]
-    if problems:
-        raise SchemaError("\n".join(["the corrected document is not valid OpenAPI 3.0:", *problems]))
+    if problems := list(_invalid_places(merged)):
+        raise SchemaError("\n  ".join(["the corrected document is not valid OpenAPI 3.0:", *problems]))
     return merged
 
 
@@ -127,6 +125,15 @@ def merge(documents: Mapping[str, Document]) -> Document:
                 if known.setdefault(key, entry) != entry:
                     raise SchemaError(f"{name}: components/{kind}/{key} differs from the one of another schema")
     return merged
+
+
+def _invalid_places(document: Document) -> Iterator[str]:
+    try:
+        for problem in OpenAPIV30SpecValidator(document).iter_errors():
+            place = "/".join(map(str, problem.absolute_path)) or "(root)"
+            yield f"{place}: {textwrap.shorten(problem.message, 300)}"
+    except Unresolvable as error:
+        yield f"a $ref leads nowhere: {error.ref}"
 
 
 def _operations(document: Document) -> Iterator[tuple[str, Document]]:

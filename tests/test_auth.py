@@ -8,10 +8,10 @@ import pickle
 
 import httpx
 import pytest
-from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
 
 from aimlapi_images import AuthenticationError, ImageClient, ImageError
 from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url, origin
+from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,7 @@ async def test_the_key_is_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_client_cannot_be_pickled_or_copied_with_its_key() -> None:
     auth = BearerAuth(KEY, httpx.URL("https://api.aimlapi.com"))
 
+    assert KEY not in repr(auth)
     for dump in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="make one per process"):
             dump(auth)

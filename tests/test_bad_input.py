@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, scripted
 
 from aimlapi_images import ImageClient, InvalidRequestError
+from conftest import KEY, scripted
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("empty prompt", "", {}, "prompt is empty"),

@@ -9,12 +9,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from conftest import PIXEL
 from PIL import Image
 
 from aimlapi_images import GeneratedImage, Usage
 from aimlapi_images.files import free_name, write_whole
 from aimlapi_images.formats import read_format, with_extension
+from conftest import PIXEL
 
 
 def picture(kind: str, size: tuple[int, int] = (7, 5), **options: Any) -> bytes:

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, ImageClient, InvalidRequestError, NotSavedError, emulator
+from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json", None])

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 from aimlapi_images import errors, exchange
 from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
+from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 URL = "https://cdn.example/a.png"
 URL_ANSWER = httpx.Response(200, json={"data": [{"url": URL}]})

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import PIXEL
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_images import errors
 from aimlapi_images.images import Usage
 from aimlapi_images.responses import HTTPAnswer, read_image_answer, retry_after, status_error
+from conftest import PIXEL
 
 ENCODED = base64.b64encode(PIXEL).decode()
 API_BODY = {"message": "…", "path": "/v1/images/generations", "requestId": "798b860e", "statusCode": "429"}

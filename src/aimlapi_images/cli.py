@@ -7,6 +7,7 @@ unknown outcome, or a failure of the API's servers.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -215,7 +216,7 @@ def emulator(port: int, host: str, latency: float) -> int:
                 "Ctrl-C ends it."
             )
     except OSError as error:
-        _complain(f"cannot listen at {host}:{port}: {error.strerror}")
+        _complain(f"cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}")
         return USAGE
     except KeyboardInterrupt:
         pass

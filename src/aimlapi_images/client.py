@@ -10,6 +10,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+
+from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
+from aimlapi_images.delivery import Delivery
+from aimlapi_images.downloads import Downloader
+from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.images import GeneratedImage
+from aimlapi_images.orders import new_order
 from aimlapi_rest.models import (
     ImageGenerationRequestBackground,
     ImageGenerationRequestModeration,
@@ -18,13 +25,6 @@ from aimlapi_rest.models import (
     ImageGenerationRequestResponseFormat,
     ImageGenerationRequestSize,
 )
-
-from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
-from aimlapi_images.delivery import Delivery
-from aimlapi_images.downloads import Downloader
-from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.images import GeneratedImage
-from aimlapi_images.orders import new_order
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 # A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import attrs
 import httpx
-from aimlapi_rest.api.images import generate_image
 
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.downloads import Downloader
@@ -19,6 +18,7 @@ from aimlapi_images.formats import read_format
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
 from aimlapi_images.responses import ImageAnswer, read_image_answer
+from aimlapi_rest.api.images import generate_image
 
 logger = logging.getLogger("aimlapi_images")
 

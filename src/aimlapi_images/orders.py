@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
-from aimlapi_rest.models import ImageGenerationRequest
-from aimlapi_rest.types import UNSET
 
 from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.files import check_target
+from aimlapi_rest.models import ImageGenerationRequest
+from aimlapi_rest.types import UNSET
 
 _OWN_ARGUMENTS = ("model", "prompt")
 _FIELDS = {field.name for field in attrs.fields(ImageGenerationRequest)} - {"additional_properties"}

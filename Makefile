@@ -1,0 +1,56 @@
+# Everything runs in a virtual environment of its own: only Python 3.11+ and make are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check generate check-generated bench format clean
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "==> Setting up $(VENV) (a minute or so, once)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "Python 3.11 or later is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## Make images with the emulator: no key, no cost
+	@echo "==> Running the published example and a small batch on the emulator"
+	@$(BIN)/python scripts/demo.py
+
+test: check ## Run every check: check, then tests with coverage, then the built wheel
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest --cov --cov-report=term
+	@echo "==> Building the wheel, and trying it in a clean environment"
+	@$(BIN)/python scripts/try_wheel.py
+	@echo "==> All checks passed"
+
+check: setup ## Lint, types, and whether generated/ is what openapi/ gives
+	@echo "==> Linting"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "==> Checking types, strictly"
+	@$(BIN)/mypy src generated scripts tests
+	@$(MAKE) --no-print-directory check-generated
+
+generate: setup ## Make generated/ from openapi/
+	@$(BIN)/python scripts/regenerate.py
+
+check-generated: setup ## Fail if generated/ is not what openapi/ gives
+	@echo "==> Generating afresh, and comparing"
+	@$(BIN)/python scripts/regenerate.py --check
+
+bench: setup ## Measure against peers, as ratios
+	@$(BIN)/python scripts/bench.py
+
+format: setup ## Format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+clean: ## Remove what was made here, and the virtual environment
+	rm -rf $(VENV) dist build demo-images .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,77 @@
+"""Build the wheel, install it into a clean environment, and use it from there: part of `make test`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A base install has none of the extras' packages; a public name loads what it needs and no more.
+IMPORTS = """
+import sys
+import aimlapi_images
+from aimlapi_images import ImageClient, GeneratedImage, RateLimitError
+import aimlapi_rest
+from aimlapi_rest.api.images import generate_image
+from aimlapi_rest.models import ImageGenerationRequest
+assert "site-packages" in aimlapi_images.__file__, aimlapi_images.__file__
+ImageClient("key")
+"""
+TYPED = """
+from importlib.resources import files
+assert all((files(package) / "py.typed").is_file() for package in ("aimlapi_images", "aimlapi_rest"))
+assert (files("aimlapi_rest") / "openapi.json").is_file()
+"""
+LOOK = """
+from PIL import Image
+assert Image.open("trex.png").size == (1536, 1024)
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        run([sys.executable, "-m", "build", "--wheel", "--outdir", scratch, str(ROOT)])
+        (wheel,) = folder.glob("*.whl")
+        print(f"{wheel.name}: {wheel.stat().st_size:,} bytes")
+
+        venv.create(folder / "env", with_pip=True)
+        scripts = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
+        python, command = str(scripts / "python"), str(scripts / "aimlapi-images")
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install += ["--constraint", str(ROOT / "constraints.txt")]
+
+        run([*install, str(wheel)])
+        run([python, "-I", "-W", "error", "-c", IMPORTS + TYPED], cwd=folder)
+        hint = run([command, "--help"], cwd=folder, expected=1)
+        assert 'pip install "aimlapi-images[cli]"' in hint, hint
+        print("base install: imports, and says which extra the command needs")
+
+        run([*install, f"{wheel}[cli]"])
+        hint = run([command, "generate", "x", "--emulator"], cwd=folder, expected=2)
+        assert 'pip install "aimlapi-images[emulator]"' in hint, hint
+        run([*install, f"{wheel}[cli,emulator]"])
+        run([python, "-m", "pip", "check"])
+        print(
+            run([command, "generate", "A T-Rex", "--size", "1536x1024", "-o", "trex", "--emulator"], cwd=folder).strip()
+        )
+        run([python, "-c", LOOK], cwd=folder)
+        print("with the extras cli and emulator: the command makes an image")
+
+
+def run(command: list[str], *, cwd: Path | None = None, expected: int = 0) -> str:
+    # Not this interpreter's settings: the new environment has to stand on its own.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIML"))}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode != expected:
+        sys.exit(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The package as a whole: what an import costs, what the README promises, and that the facade follows the schema."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from aimlapi_images import ImageClient, schema
+from conftest import KEY, ROOT
+
+EXTRAS = ("click", "PIL", "starlette", "uvicorn", "rich", "typer")
+
+
+def python(code: str, *, cwd: Path | None = None, **environment: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_by(code: str) -> set[str]:
+    return set(python(f"import sys\n{code}\nprint(*sys.modules)").split())
+
+
+def test_an_import_loads_nothing_that_an_extra_brings() -> None:
+    # httpx loads click and rich by itself, where it finds them.
+    ours = loaded_by("import aimlapi_images.client, aimlapi_images.errors") - loaded_by("import httpx")
+
+    assert "aimlapi_images.client" in ours
+    assert [name for name in ours if name.partition(".")[0] in EXTRAS] == []
+    assert not {"jsonschema", "imagesize"} & ours
+
+
+def test_the_package_alone_loads_next_to_nothing() -> None:
+    ours = loaded_by("import aimlapi_images") - loaded_by("import importlib, typing")
+
+    assert ours == {"aimlapi_images"}
+
+
+def test_the_commands_help_does_without_the_http_client() -> None:
+    loaded = python(
+        "import sys\nfrom aimlapi_images.cli import main\n"
+        "try:\n    main(['generate', '--help'])\nexcept SystemExit:\n    print(*sys.modules)"
+    ).split()
+
+    assert "aimlapi_images.cli" in loaded
+    assert not {"httpx", "aimlapi_rest", "PIL", "starlette", "jsonschema"} & set(loaded)
+
+
+def test_an_import_touches_no_network_no_loop_and_leaves_no_file_open() -> None:
+    watched = """
+import os, sys
+events = []
+sys.addaudithook(lambda event, arguments: events.append(event) if event.startswith("socket.") else None)
+before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+import aimlapi_images, aimlapi_images.client, aimlapi_images.emulator, aimlapi_images.cli
+import asyncio
+after = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+made = [event for event in events if event not in ("socket.__new__", "socket.bind", "socket.gethostname")]
+assert not made, made
+assert len(after) == len(before), (before, after)
+try:
+    asyncio.get_running_loop()
+except RuntimeError:
+    print("quiet")
+"""
+    assert python(watched) == "quiet\n"
+
+
+def test_the_readmes_first_example_writes_its_image(emulator_url: str, tmp_path: Path) -> None:
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+
+    shown = python(example, cwd=tmp_path, AIMLAPI_API_KEY=KEY, AIMLAPI_API_BASE=emulator_url)
+
+    assert shown == "trex.png\n"
+    with Image.open(tmp_path / "trex.png") as image:
+        assert image.size == (1536, 1024)
+        image.load()
+
+
+def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
+    arguments = set(inspect.signature(ImageClient.generate).parameters) - {"self", "options", "to", "order"}
+    fields = set(schema.generation_request()["properties"])
+
+    # `n` is always 1, and goes through `options`; the rest is to follow the schema by hand, in client.py.
+    assert arguments == fields - {"n"}, f"ImageClient.generate and the schema differ in {arguments ^ (fields - {'n'})}"
+
+
+def test_modules_stay_small() -> None:
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "src").rglob("*.py")}
+
+    assert {name: lines for name, lines in sizes.items() if lines > 260} == {}
