@@ -68,6 +68,9 @@ class ImageClient:
         url = find_base_url(base_url)
         auth = BearerAuth(find_api_key(api_key), url)
         options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False}
+        if transport is None:
+            # One for both clients: loading the certificates takes longer than all else here.
+            options["verify"] = httpx.create_ssl_context()
         # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency)
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
