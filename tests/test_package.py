@@ -38,7 +38,7 @@ def test_an_import_loads_nothing_that_an_extra_brings() -> None:
 
 
 def test_the_package_alone_loads_next_to_nothing() -> None:
-    ours = loaded_by("import aimlapi_images") - loaded_by("import importlib, typing")
+    ours = loaded_by("import aimlapi_images") - loaded_by("import __future__, importlib, typing")
 
     assert ours == {"aimlapi_images"}
 
