@@ -50,7 +50,9 @@ def main() -> None:
         run([python, "-I", "-W", "error", "-c", IMPORTS + TYPED], cwd=folder)
         hint = run([command, "--help"], cwd=folder, expected=1)
         assert 'pip install "aimlapi-images[cli]"' in hint, hint
-        print("base install: imports, and says which extra the command needs")
+        missing = run([python, "-c", "import aimlapi_images.emulator"], cwd=folder, expected=1)
+        assert 'pip install "aimlapi-images[emulator]"' in missing, missing
+        print("base install: imports, and says which extra the command and the emulator need")
 
         run([*install, f"{wheel}[cli]"])
         hint = run([command, "generate", "x", "--emulator"], cwd=folder, expected=2)

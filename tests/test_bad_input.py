@@ -35,6 +35,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("option beside its argument", "x", {"size": "1024x1024", "options": {"size": "1024x1536"}}, "size in options"),
     ("prompt as an option", "x", {"options": {"prompt": "y"}}, "prompt in options: pass it as an argument"),
+    (
+        "misspelt option",
+        "x",
+        {"options": {"output_fromat": "png"}},
+        "no field of this model: is output_format meant",
+    ),
     ("number of images", "x", {"options": {"n": 2}}, "n is 2, and has to be one of 1"),
     ("option that is no JSON", "x", {"options": {"seed": {1, 2}}}, "cannot be sent as JSON: .*set"),
     ("option that is no number", "x", {"options": {"seed": float("nan")}}, "cannot be sent as JSON"),
@@ -117,7 +123,7 @@ async def test_a_folder_without_leave_to_write_is_refused(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"api_key": None}, "no API key: pass api_key, or set AIMLAPI_API_KEY"),
+        ({"api_key": None}, "no API key: set AIMLAPI_API_KEY .* or pass api_key"),
         ({"api_key": ""}, "no API key"),
         ({"api_key": "two words"}, "the API key has spaces"),
         ({"api_key": "schlüssel"}, "letters that no key has"),

@@ -72,6 +72,31 @@ def test_a_name_from_the_prompt_is_never_taken(capsys: pytest.CaptureFixture[str
     assert sorted(path.name for path in Path().iterdir()) == ["fox-2.webp", "fox-3.webp", "fox.png"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-o", "fox.jpeg"], "fox.jpeg"),
+        (["-o", "fox.webp"], "fox.webp"),
+        (["-o", "fox.gif"], "fox.png"),
+        (["-o", "fox.jpg", "--output-format", "webp"], "fox.webp"),
+    ],
+)
+def test_the_extension_asks_for_its_format(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    code, _, _ = run(capsys, "generate", "A fox", "--emulator", *arguments)
+
+    assert code == 0
+    assert [path.name for path in Path().iterdir()] == [expected]
+
+
+def test_the_command_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys)
+
+    assert (code, err) == (2, "")
+    assert "Commands:\n  emulator " in out
+
+
 def test_json_says_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(
         capsys, "generate", "A fox", "--emulator", "--json", "--background", "transparent", "--n", "1",
@@ -92,6 +117,7 @@ def test_json_says_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None
         "response_format": "b64_json",
     }
     assert (known["credits_used"], known["usd_spent"], known["attempts"]) == (18_000, 0.009, 1)
+    assert known["emulated"] is True
 
 
 def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +159,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["x", "--emulator", "-o", "missing/x.png"], "the folder does not exist: missing"),
     (["x", "--emulator", "-o", "there.png"], "a file is there already: there.png"),
     (["x", "--emulator", "--timeout", "0"], "timeout is 0.0"),
-    (["x"], "no API key: pass api_key, or set AIMLAPI_API_KEY"),
+    (["x"], "no API key: set AIMLAPI_API_KEY (or AIML_API_KEY)"),
 ]
 
 

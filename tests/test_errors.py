@@ -50,3 +50,9 @@ def test_errors_arrive_whole(travel: object) -> None:
     assert str(arrived) == str(error) == "HTTP 429: slow down (order abc)"
     assert vars(arrived) == vars(error)
     assert arrived.args == error.args
+
+
+def test_what_may_have_been_billed_is_marked() -> None:
+    marked = {each.__name__ for each in CLASSES if each.may_be_billed}
+
+    assert marked == {"OutcomeUnknownError", "NoImageError", "DecodeError", "DownloadError", "NotSavedError"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import threading
 from pathlib import Path
@@ -16,7 +17,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aimlapi_images import GeneratedImage, ImageClient, InvalidRequestError, NotSavedError, emulator
+from aimlapi_images import (
+    ConnectionFailedError,
+    GeneratedImage,
+    ImageClient,
+    InvalidRequestError,
+    NotSavedError,
+    emulator,
+)
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 
@@ -212,6 +220,39 @@ async def test_the_emulator_runs_in_this_process_too() -> None:
         image = await client.generate("no port, no network")
 
     assert Image.open(io.BytesIO(image.data)).size == (1024, 1024)
+
+
+def test_a_client_is_for_one_event_loop() -> None:
+    client, script = scripted()
+    asyncio.run(client.generate("first"))
+
+    with pytest.raises(InvalidRequestError, match="belongs to another event loop"):
+        asyncio.run(client.generate("second"))
+    assert len(script.requests) == 1
+
+
+async def test_two_orders_for_one_file_are_not_both_paid(client: ImageClient, tmp_path: Path) -> None:
+    results = await asyncio.gather(
+        client.generate("one", to=tmp_path / "same"),
+        client.generate("two", to=tmp_path / "same.png"),
+        client.generate("three", to=tmp_path / "same", output_format="webp"),
+        return_exceptions=True,
+    )
+
+    assert isinstance(results[0], GeneratedImage)
+    assert isinstance(results[1], InvalidRequestError)
+    assert "another order of this client is to be written to" in str(results[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["same.png", "same.webp"]
+
+
+async def test_a_path_is_free_again_after_a_failure(tmp_path: Path) -> None:
+    client, _ = scripted(httpx.ConnectError("no"), httpx.Response(200, json=PIXEL_ANSWER))
+
+    for _ in range(2):
+        with contextlib.suppress(ConnectionFailedError):
+            await client.generate("again", to=tmp_path / "fox")
+
+    assert (tmp_path / "fox.png").read_bytes() == PIXEL
 
 
 async def test_a_closed_client_says_so() -> None:

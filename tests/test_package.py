@@ -73,8 +73,12 @@ except RuntimeError:
     assert python(watched) == "quiet\n"
 
 
+def examples() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
 def test_the_readmes_first_example_writes_its_image(emulator_url: str, tmp_path: Path) -> None:
-    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    example = examples()[0]
 
     shown = python(example, cwd=tmp_path, AIMLAPI_API_KEY=KEY, AIMLAPI_API_BASE=emulator_url)
 
@@ -82,6 +86,14 @@ def test_the_readmes_first_example_writes_its_image(emulator_url: str, tmp_path:
     with Image.open(tmp_path / "trex.png") as image:
         assert image.size == (1536, 1024)
         image.load()
+
+
+def test_the_readmes_low_level_example_works(emulator_url: str, tmp_path: Path) -> None:
+    example = next(each for each in examples() if "AuthenticatedClient" in each)
+
+    shown = python(example.replace("https://api.aimlapi.com", emulator_url), cwd=tmp_path, AIMLAPI_API_KEY=KEY)
+
+    assert shown.startswith(f"{emulator_url}/generations/emulated/")
 
 
 def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:

@@ -83,6 +83,25 @@ def test_each_status_is_its_own_error(status: int, body: Any, kind: type[errors.
         assert caught.value.request_id == body.get("requestId")
 
 
+@pytest.mark.parametrize(
+    ("status", "billed"),
+    [
+        (400, False),
+        (401, False),
+        (429, False),
+        (500, False),
+        (502, False),
+        (503, False),
+        (504, True),
+        (520, True),
+        (524, True),
+        (530, True),
+    ],
+)
+def test_an_error_says_whether_the_order_may_be_billed(status: int, billed: bool) -> None:
+    assert status_error(answer(status)).may_be_billed is billed
+
+
 @given(st.integers(min_value=100, max_value=999), st.binary(max_size=200))
 def test_any_status_with_any_body_is_an_error_of_the_tree(status: int, body: bytes) -> None:
     error = status_error(answer(status, body))

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = command.main(args=arguments, prog_name="aimlapi-images", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(USAGE)
     except click.UsageError as error:
         _complain(error.format_message(), hint=f"try: {error.ctx.command_path} --help" if error.ctx else None)
         sys.exit(USAGE)
@@ -82,7 +85,12 @@ def _option_help(field: Mapping[str, Any]) -> str:
 
 
 @click.argument("prompt")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to. The extension follows the format.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to: fox, or fox.jpg for a JPEG. [default: a name made of the prompt]",
+)
 @click.option("--model", help="Another model. One that the schema does not describe is sent unchecked.")
 @click.option("--base-url", metavar="URL", help="The API's address, if not https://api.aimlapi.com.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer. [default: 300]")
@@ -105,6 +113,8 @@ def generate(
     from aimlapi_images import errors
 
     given = {name: value for name, value in options.items() if value is not None}
+    if output is not None:
+        given = {**_format_of(output), **given}
     settings: dict[str, Any] = {"base_url": base_url, **({} if timeout is None else {"timeout": timeout})}
     if emulator:
         settings |= {"api_key": _EMULATOR_KEY, "transport": _emulator_transport()}
@@ -120,7 +130,7 @@ def generate(
     except KeyboardInterrupt:
         _complain("interrupted: if the request was sent already, it may be billed")
         return INTERRUPTED
-    click.echo(_as_json(image) if as_json else _summary(image, emulated=emulator))
+    click.echo(_as_json(image, emulated=emulator) if as_json else _summary(image, emulated=emulator))
     return 0
 
 
@@ -148,8 +158,17 @@ def _emulator_transport() -> Any:
     try:
         from aimlapi_images import emulator
     except ModuleNotFoundError as error:
-        raise click.UsageError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
+        raise click.UsageError(str(error)) from error
     return emulator.transport()
+
+
+def _format_of(output: Path) -> dict[str, str]:
+    """`-o fox.jpg` asks for a JPEG, where the schema has that format and no option says otherwise."""
+    from aimlapi_images.formats import format_of
+
+    name = format_of(output)
+    known = schema.generation_request()["properties"].get("output_format", {}).get("enum", ())
+    return {"output_format": name} if name and name in known else {}
 
 
 def _free_path(prompt: str) -> Path:
@@ -172,7 +191,7 @@ def _summary(image: GeneratedImage, *, emulated: bool) -> str:
     return f"{image.path}  ({size}, {image.seconds:.1f} s, {cost})"
 
 
-def _as_json(image: GeneratedImage) -> str:
+def _as_json(image: GeneratedImage, *, emulated: bool) -> str:
     import json
 
     known = {
@@ -188,6 +207,7 @@ def _as_json(image: GeneratedImage) -> str:
         "url": image.url,
         "credits_used": image.usage.credits_used,
         "usd_spent": image.usage.usd_spent,
+        "emulated": emulated,
         "order": image.order,
         "inference_id": image.inference_id,
         "attempts": image.attempts,
@@ -205,7 +225,7 @@ def emulator(port: int, host: str, latency: float) -> int:
     try:
         from aimlapi_images.emulator import create_app, run
     except ModuleNotFoundError as error:
-        raise click.UsageError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
+        raise click.UsageError(str(error)) from error
     try:
         for url in run(create_app(latency=latency), port=port, host=host):
             click.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 from collections.abc import Mapping
@@ -76,6 +77,7 @@ class ImageClient:
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
         self._max_concurrency = max_concurrency
         self._base_url = url
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._api = httpx.AsyncClient(
             base_url=url, limits=limits, transport=transport, headers={**agent, **(headers or {})}, **options
         )
@@ -135,8 +137,7 @@ class ImageClient:
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """
-        if self._api.is_closed:
-            raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
+        self._check_usable()
         parameters = {
             "size": size,
             "quality": quality,
@@ -149,6 +150,14 @@ class ImageClient:
         return await self._delivery.deliver(
             new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
         )
+
+    def _check_usable(self) -> None:
+        if self._api.is_closed:
+            raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise InvalidRequestError("this client belongs to another event loop: make one for each asyncio.run()")
+        self._loop = loop
 
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""

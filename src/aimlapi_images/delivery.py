@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import httpx
 
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.downloads import Downloader
-from aimlapi_images.errors import DecodeError, NotSavedError
+from aimlapi_images.errors import DecodeError, InvalidRequestError, NotSavedError
 from aimlapi_images.exchange import exchange
 from aimlapi_images.formats import read_format
 from aimlapi_images.images import GeneratedImage
@@ -47,6 +49,7 @@ class Delivery:
         self._downloader = downloader
         self._slots = asyncio.Semaphore(max_concurrency)
         self._clock = clock
+        self._targets: set[Path] = set()
 
     async def deliver(self, order: Order) -> GeneratedImage:
         """Send the order, fetch its image, and write it where the order says.
@@ -54,6 +57,10 @@ class Delivery:
         Raises:
             ImageError: Whatever went wrong; the class says whether it may have been billed.
         """
+        with self._target_taken(order):
+            return await self._deliver(order)
+
+    async def _deliver(self, order: Order) -> GeneratedImage:
         # Held while the API works, and not while the image is fetched: the API counts its own requests only.
         async with self._slots:
             started = self._clock()
@@ -65,6 +72,21 @@ class Delivery:
         image = _image(order, answer, data, attempts=1, seconds=self._clock() - started)
         logger.debug("order %s: %s, %d bytes, %.1f s", order.id, image.format, len(image.data), image.seconds)
         return image if order.to is None else await _written(image, order)
+
+    @contextmanager
+    def _target_taken(self, order: Order) -> Iterator[None]:
+        """Keep two orders from being paid for one file, of which the second could not be written."""
+        target = order.target
+        if target is None:
+            yield
+            return
+        if target in self._targets:
+            raise InvalidRequestError(f"another order of this client is to be written to {target}", order=order.id)
+        self._targets.add(target)
+        try:
+            yield
+        finally:
+            self._targets.remove(target)
 
     async def _attempt(self, order: Order, *, attempt: int) -> ImageAnswer:
         # The generated module builds the request; its parser is left alone (see `responses`).

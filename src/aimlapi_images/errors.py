@@ -31,7 +31,10 @@ class ImageError(Exception):
 
     Attributes:
         order: The id of the order that failed, or `None` where it never became one.
+        may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
     """
+
+    may_be_billed: bool = False
 
     def __init__(self, message: str, *, order: str | None = None) -> None:
         super().__init__(message)
@@ -65,6 +68,8 @@ class OutcomeUnknownError(ImageError):
 
     Sending it again may bill it again. The provider's log knows the request by the order's id.
     """
+
+    may_be_billed = True
 
 
 class APIStatusError(ImageError):
@@ -125,7 +130,11 @@ class RateLimitError(APIStatusError):
 
 
 class ServerError(APIStatusError):
-    """5xx: the API or the model's provider failed."""
+    """5xx: the API or the model's provider failed. Documented as not billed for 500, 502 and 503 alone."""
+
+    def __init__(self, message: str, *, status: int, **context: Any) -> None:
+        super().__init__(message, status=status, **context)
+        self.may_be_billed = status not in (500, 502, 503)
 
 
 class ProxyTimeoutError(ServerError):
@@ -139,6 +148,8 @@ class NoImageError(ImageError):
         inference_id: The API's id of the request, to ask the provider about it.
     """
 
+    may_be_billed = True
+
     def __init__(self, message: str, *, inference_id: str | None = None, order: str | None = None) -> None:
         super().__init__(message, order=order)
         self.inference_id = inference_id
@@ -150,6 +161,8 @@ class DecodeError(ImageError):
     Attributes:
         data: What came, as far as it was read, so that nothing paid for is lost.
     """
+
+    may_be_billed = True
 
     def __init__(self, message: str, *, data: bytes = b"", order: str | None = None) -> None:
         super().__init__(message, order=order)
@@ -165,6 +178,8 @@ class DownloadError(ImageError):
         url: Where the image is.
     """
 
+    may_be_billed = True
+
     def __init__(self, message: str, *, url: str, order: str | None = None) -> None:
         super().__init__(message, order=order)
         self.url = url
@@ -176,6 +191,8 @@ class NotSavedError(ImageError):
     Attributes:
         image: The whole image: `await error.image.save(elsewhere)`.
     """
+
+    may_be_billed = True
 
     def __init__(self, message: str, *, image: GeneratedImage, order: str | None = None) -> None:
         super().__init__(message, order=order)

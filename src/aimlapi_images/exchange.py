@@ -44,7 +44,7 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: Bearer
             await response.aclose()
     except _NOT_SENT as error:
         raise ConnectionFailedError(
-            f"not sent, no connection to {request.url.host}: {describe(error)}", order=order
+            f"not sent, no connection to {request.url.netloc.decode()}: {describe(error)}", order=order
         ) from error
     except _NOT_SENDABLE as error:
         raise InvalidRequestError(f"the request cannot be sent: {describe(error)}", order=order) from error
@@ -77,4 +77,4 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
 
 def describe(error: Exception) -> str:
     """An error's kind and what it says; many of httpx's say nothing."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{type(error).__name__}: {error}".rstrip(": .")

@@ -15,7 +15,6 @@ EXTENSIONS: Final = {
     "webp": (".webp",),
     "gif": (".gif",),
 }
-_IMAGE_EXTENSIONS: Final = {extension for group in EXTENSIONS.values() for extension in group}
 
 
 @attrs.frozen
@@ -53,6 +52,12 @@ def read_format(data: bytes) -> ImageFormat:
     return ImageFormat(name=name, width=width, height=height)
 
 
+def format_of(path: PurePath) -> str | None:
+    """The format that a path's extension stands for, if it is one of an image."""
+    suffix = path.suffix.lower()
+    return next((name for name, extensions in EXTENSIONS.items() if suffix in extensions), None)
+
+
 def with_extension(path: PurePath, format_name: str) -> PurePath:
     """The path with an extension that tells the truth.
 
@@ -63,7 +68,7 @@ def with_extension(path: PurePath, format_name: str) -> PurePath:
     suffix = path.suffix.lower()
     if suffix in extensions:
         return path
-    if suffix in _IMAGE_EXTENSIONS:
+    if format_of(path) is not None:
         return path.with_suffix(extensions[0])
     return path.with_name(path.name + extensions[0])
 

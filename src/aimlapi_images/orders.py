@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import uuid
@@ -14,6 +15,7 @@ import attrs
 from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.files import check_target
+from aimlapi_images.formats import with_extension
 from aimlapi_rest.models import ImageGenerationRequest
 from aimlapi_rest.types import UNSET
 
@@ -39,6 +41,16 @@ class Order:
     def request_id(self, attempt: int) -> str:
         """The client request id of one attempt, counted from 1."""
         return f"{self.id}.{attempt}"
+
+    @property
+    def target(self) -> Path | None:
+        """The file that is to be written, if the image comes in the format that was asked for."""
+        return None if self.to is None else Path(with_extension(self.to.absolute(), self.output_format))
+
+    @property
+    def output_format(self) -> str:
+        """The format that was asked for, or is the API's default."""
+        return str(self.parameters.get("output_format", _DEFAULT_FORMAT))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -78,10 +90,11 @@ def new_order(
     )
     request.additional_properties = {name: value for name, value in fields.items() if name not in _FIELDS}
     body = request.to_dict()
+    problems = schema.generation_problems(body)
     if model in schema.known_models():
-        problems = schema.generation_problems(body)
+        _check_spelling(request.additional_properties)
     else:
-        problems = [each for each in schema.generation_problems(body) if each.field == "prompt"]
+        problems = [each for each in problems if each.field == "prompt"]
     if problems:
         raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
     _check_json(body)
@@ -94,16 +107,12 @@ def new_order(
     if problems := schema.request_id_problems(new.request_id(9999)):
         raise InvalidRequestError(f"order {order!r} cannot name a request: with its attempt, {problems[0].text}")
     if new.to is not None:
-        check_order_target(new.to, str(fields.get("output_format", _DEFAULT_FORMAT)))
+        _check_target(new.to, new.output_format)
     return new
 
 
-def check_order_target(to: Path, output_format: str) -> None:
-    """Refuse a path that the image could not be written to, before it costs anything.
-
-    Raises:
-        InvalidRequestError: The folder is missing or not writable, or the file exists already.
-    """
+def _check_target(to: Path, output_format: str) -> None:
+    """Refuse a path that the image could not be written to, before it costs anything."""
     try:
         check_target(to, output_format)
     except OSError as error:
@@ -114,6 +123,13 @@ def _join(parameters: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str
     if twice := [name for name in options if name in parameters or name in _OWN_ARGUMENTS]:
         raise InvalidRequestError(f"{', '.join(twice)} in options: pass it as an argument of its own")
     return {**parameters, **{name: value for name, value in options.items() if value is not None}}
+
+
+def _check_spelling(unknown: Mapping[str, Any]) -> None:
+    """A field that the schema does not have is sent, unless it looks like one that it has: the API would ignore it."""
+    for name in unknown:
+        if meant := difflib.get_close_matches(name, _FIELDS, n=1, cutoff=0.85):
+            raise InvalidRequestError(f"{name} in options is no field of this model: is {meant[0]} meant?")
 
 
 def _check_json(body: Mapping[str, Any]) -> None:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import httpx
 
-from aimlapi_images.emulator.app import create_app
-from aimlapi_images.emulator.server import RunningEmulator, run, serve
+try:
+    from aimlapi_images.emulator.app import create_app
+    from aimlapi_images.emulator.server import RunningEmulator, run, serve
+except ModuleNotFoundError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
+    raise ModuleNotFoundError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
 
 __all__ = ["RunningEmulator", "create_app", "run", "serve", "transport"]
 
