@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from aimlapi_images import ImageClient, emulator
+from aimlapi_images import ImageClient, RetryPolicy, emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
@@ -67,6 +67,6 @@ class Script:
 def scripted(
     *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response],
 ) -> tuple[ImageClient, Script]:
-    """A client whose requests are answered from a script; the last answer repeats."""
+    """A client whose requests are answered from a script, and which tries once; the last answer repeats."""
     script = Script(*(answers or (httpx.Response(200, json=PIXEL_ANSWER),)))
-    return ImageClient(KEY, transport=script.transport), script
+    return ImageClient(KEY, transport=script.transport, retry=RetryPolicy(attempts=1)), script

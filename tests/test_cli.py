@@ -185,12 +185,12 @@ def test_exit_codes_tell_a_refusal_from_trouble(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int, expected: int
 ) -> None:
     async def refuse(request: Request) -> Response:
-        return JSONResponse({"message": "No,\nreally not."}, status_code=status)
+        return JSONResponse({"message": "No,\nreally not."}, status_code=status, headers={"Retry-After": "500"})
 
     monkeypatch.setenv("AIML_API_KEY", KEY)
     app = Starlette(routes=[Route("/v1/images/generations", refuse, methods=["POST"])])
     with emulator.serve(app) as running:
-        code, out, err = run(capsys, "generate", "x", "--base-url", running.base_url)
+        code, out, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--attempts", "1")
 
     assert (code, out) == (expected, "")
     assert err.startswith(f"aimlapi-images: HTTP {status}: No, really not. (order ")
@@ -203,10 +203,11 @@ def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkey
     with emulator.serve() as running:
         pass
 
-    code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url)
+    code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--deadline", "0.5")
 
     assert code == 4
-    assert "not sent, no connection" in err
+    assert "the deadline of 0.5 s was reached during the wait before another attempt, after 1 attempts" in err
+    assert "it is not billed; the last one ended with: not sent, no connection" in err
 
 
 def test_another_model_is_sent_unchecked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,4 +55,11 @@ def test_errors_arrive_whole(travel: object) -> None:
 def test_what_may_have_been_billed_is_marked() -> None:
     marked = {each.__name__ for each in CLASSES if each.may_be_billed}
 
-    assert marked == {"OutcomeUnknownError", "NoImageError", "DecodeError", "DownloadError", "NotSavedError"}
+    assert marked == {
+        "OutcomeUnknownError",
+        "NoImageError",
+        "DecodeError",
+        "DownloadError",
+        "NotSavedError",
+        "ProxyTimeoutError",
+    }

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from aimlapi_images import errors, exchange
+from aimlapi_images import RetryPolicy, errors, exchange
 from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
@@ -97,7 +97,7 @@ def raw_server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
 )
 async def test_what_may_have_been_billed_is_sent_once(answer: bytes, kind: type[errors.ImageError]) -> None:
     with raw_server(answer) as (url, requests):
-        async with ImageClient(KEY, base_url=url) as client:
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
             with pytest.raises(kind):
                 await client.generate("exactly one")
 
@@ -109,7 +109,7 @@ async def test_what_may_have_been_billed_is_sent_once(answer: bytes, kind: type[
 async def test_a_refused_connection_was_not_sent() -> None:
     with raw_server(b"") as (url, _):
         pass
-    async with ImageClient(KEY, base_url=url) as client:
+    async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
         with pytest.raises(errors.ConnectionFailedError, match=r"not sent, no connection to 127\.0\.0\.1"):
             await client.generate("nobody there")
 

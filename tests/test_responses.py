@@ -64,9 +64,9 @@ STATUSES: list[tuple[int, Any, type[errors.APIStatusError], str]] = [
     (503, b"", errors.ServerError, "HTTP 503: service unavailable"),
     (504, said("Generation timeout"), errors.ProxyTimeoutError, "HTTP 504: Generation timeout"),
     (504, b"", errors.ProxyTimeoutError, "whether it was billed is unknown"),
-    (520, b"<html>", errors.ServerError, "HTTP 520"),
+    (520, b"<html>", errors.ProxyTimeoutError, "HTTP 520"),
     (524, b"<html>", errors.ProxyTimeoutError, "the proxy in front of the API gave up waiting .*billed is unknown"),
-    (530, b"<html>", errors.ServerError, "HTTP 530"),
+    (530, b"<html>", errors.ProxyTimeoutError, "HTTP 530"),
     (599, b"[]", errors.ServerError, "HTTP 599"),
 ]
 

@@ -9,7 +9,7 @@ from typing import assert_type
 import httpx
 from PIL.Image import Image
 
-from aimlapi_images import GeneratedImage, ImageClient, RateLimitError, Usage, emulator
+from aimlapi_images import GeneratedImage, ImageClient, RateLimitError, RetryPolicy, Usage, emulator
 
 
 async def generate() -> None:
@@ -32,6 +32,12 @@ async def generate() -> None:
 
 def transports() -> None:
     ImageClient(transport=emulator.transport(), download_transport=httpx.AsyncHTTPTransport())
+
+
+def limits() -> None:
+    ImageClient(requests_per_minute=60, deadline=120, retry=RetryPolicy(attempts=2, retry_unknown="always"))
+    RetryPolicy(retry_unknown="perhaps")  # type: ignore[arg-type]
+    RetryPolicy(3)  # type: ignore[call-arg]
 
 
 def errors(error: RateLimitError) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AuthenticationError,
         ConnectionFailedError,
         ContentPolicyError,
+        DeadlineExceededError,
         DecodeError,
         DownloadError,
         ImageError,
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
         ServerError,
     )
     from aimlapi_images.images import GeneratedImage, Usage
+    from aimlapi_images.retries import RetryPolicy
 
 __all__ = [
     "APIStatusError",
     "AuthenticationError",
     "ConnectionFailedError",
     "ContentPolicyError",
+    "DeadlineExceededError",
     "DecodeError",
     "DownloadError",
     "GeneratedImage",
@@ -50,11 +53,12 @@ __all__ = [
     "OutcomeUnknownError",
     "ProxyTimeoutError",
     "RateLimitError",
+    "RetryPolicy",
     "ServerError",
     "Usage",
 ]
 
-_HOMES = {"ImageClient": "client", "GeneratedImage": "images", "Usage": "images"}
+_HOMES = {"ImageClient": "client", "GeneratedImage": "images", "RetryPolicy": "retries", "Usage": "images"}
 
 
 def __getattr__(name: str) -> Any:

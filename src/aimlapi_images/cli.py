@@ -94,6 +94,8 @@ def _option_help(field: Mapping[str, Any]) -> str:
 @click.option("--model", help="Another model. One that the schema does not describe is sent unchecked.")
 @click.option("--base-url", metavar="URL", help="The API's address, if not https://api.aimlapi.com.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer. [default: 300]")
+@click.option("--deadline", type=float, default=900.0, show_default=True, metavar="SECONDS", help="For all of it.")
+@click.option("--attempts", type=int, default=4, show_default=True, help="How often to try what is not billed.")
 @click.option("--emulator", is_flag=True, help="Draw a picture here instead: no key, no network, no cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is known of the image as one JSON object.")
 def generate(
@@ -102,6 +104,8 @@ def generate(
     model: str | None,
     base_url: str | None,
     timeout: float | None,
+    deadline: float,
+    attempts: int,
     emulator: bool,
     as_json: bool,
     **options: Any,
@@ -115,12 +119,14 @@ def generate(
     given = {name: value for name, value in options.items() if value is not None}
     if output is not None:
         given = {**_format_of(output), **given}
-    settings: dict[str, Any] = {"base_url": base_url, **({} if timeout is None else {"timeout": timeout})}
+    settings: dict[str, Any] = {"base_url": base_url, "deadline": deadline}
+    if timeout is not None:
+        settings["timeout"] = timeout
     if emulator:
         settings |= {"api_key": _EMULATOR_KEY, "transport": _emulator_transport()}
     call: dict[str, Any] = {"options": given, "to": output or _free_path(prompt), **({"model": model} if model else {})}
     try:
-        image = asyncio.run(_generate(prompt, settings, call))
+        image = asyncio.run(_generate(prompt, attempts, settings, call))
     except errors.NotSavedError as error:
         _complain(f"{error}; rescued as {_rescue(error.image)}")
         return USAGE
@@ -134,10 +140,11 @@ def generate(
     return 0
 
 
-async def _generate(prompt: str, settings: Mapping[str, Any], call: Mapping[str, Any]) -> GeneratedImage:
+async def _generate(prompt: str, attempts: int, settings: Mapping[str, Any], call: Mapping[str, Any]) -> GeneratedImage:
     from aimlapi_images.client import ImageClient
+    from aimlapi_images.retries import RetryPolicy
 
-    async with ImageClient(**settings) as client:
+    async with ImageClient(**settings, retry=RetryPolicy(attempts=attempts)) as client:
         return await client.generate(prompt, **call)
 
 

@@ -18,6 +18,8 @@ from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import new_order
+from aimlapi_images.retries import RetryPolicy
+from aimlapi_images.throttle import Throttle
 from aimlapi_rest.models import (
     ImageGenerationRequestBackground,
     ImageGenerationRequestModeration,
@@ -29,6 +31,7 @@ from aimlapi_rest.models import (
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 # A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
+DEFAULT_RETRY: Final = RetryPolicy()
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
 
@@ -43,8 +46,12 @@ class ImageClient:
         base_url: The API's address, with or without `/v1` at its end; from `AIMLAPI_API_BASE` or
             `AIML_API_BASE`, or https://api.aimlapi.com, if `None`.
         max_concurrency: How many requests may be open at once; further calls wait for their turn.
+        requests_per_minute: How many may start in a minute, evenly spread; any number if `None`. What the API
+            admits is learned from its refusals in any case.
         timeout: Seconds, or an `httpx.Timeout`. One number bounds each wait for bytes; connecting is given
             10 s at the most. The default is 10 s to connect and 300 s to wait for an answer.
+        deadline: Seconds for each order, its waiting, retries and download included; no limit if `None`.
+        retry: What is sent again, and when. What may have been billed is not, by default.
         transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
         download_transport: What carries downloads of image URLs; `transport` if `None`.
         headers: Sent with each request to the API, and not with downloads.
@@ -59,7 +66,10 @@ class ImageClient:
         *,
         base_url: str | None = None,
         max_concurrency: int = 16,
+        requests_per_minute: float | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        deadline: float | None = None,
+        retry: RetryPolicy = DEFAULT_RETRY,
         transport: httpx.AsyncBaseTransport | None = None,
         download_transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
@@ -73,7 +83,9 @@ class ImageClient:
             # One for both clients: loading the certificates takes longer than all else here.
             options["verify"] = httpx.create_ssl_context()
         # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency)
+        # Idle connections are dropped long before a server would: a request that meets a closing one has an
+        # unknown outcome, and costs more than a new connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency, keepalive_expiry=2.0)
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
         self._max_concurrency = max_concurrency
         self._base_url = url
@@ -85,7 +97,9 @@ class ImageClient:
             limits=limits, transport=download_transport or transport, headers=agent, **options
         )
         downloader = Downloader(self._downloads, url, max_concurrency)
-        self._delivery = Delivery(self._api, auth, downloader, max_concurrency)
+        self._deadline = _positive("deadline", deadline)
+        throttle = Throttle(max_concurrency, _positive("requests_per_minute", requests_per_minute))
+        self._delivery = Delivery(self._api, auth, downloader, throttle, retry)
 
     async def generate(
         self,
@@ -101,6 +115,7 @@ class ImageClient:
         response_format: ImageGenerationRequestResponseFormat | None = None,
         options: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
+        deadline: float | None = None,
         order: str | None = None,
     ) -> GeneratedImage:
         """Generate one image. What is `None` is not sent, and left to the API.
@@ -121,6 +136,7 @@ class ImageClient:
             options: Further fields of the request, by name.
             to: Write the image to this path as well, whole or not at all; the extension follows the format.
                 A path that cannot be written, or where a file is, is refused before anything is sent.
+            deadline: Seconds for this order, in place of the client's.
             order: An id of yours for this order, up to 123 characters of `A-Z a-z 0-9 . _ : -`, by which the
                 provider's log can be asked. A new one if `None`.
 
@@ -129,11 +145,12 @@ class ImageClient:
 
         Raises:
             InvalidRequestError: The request cannot be right. Nothing was sent.
-            ConnectionFailedError: Nothing was sent.
-            APIStatusError: The API refused or failed; the class says how.
+            ConnectionFailedError: Nothing was sent, and retries did not help.
+            APIStatusError: The API refused, or failed again and again; the class says how.
             OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
             NoImageError: The API reported success without an image.
             DecodeError: What came is not an image.
+            DeadlineExceededError: Its time was up.
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """
@@ -147,9 +164,9 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        return await self._delivery.deliver(
-            new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
-        )
+        new = new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
+        seconds = _positive("deadline", deadline)
+        return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 
     def _check_usable(self) -> None:
         if self._api.is_closed:
@@ -179,6 +196,15 @@ class ImageClient:
 def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
     if isinstance(timeout, httpx.Timeout):
         return timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise InvalidRequestError(f"timeout is {timeout!r}, and has to be more than 0 seconds")
-    return httpx.Timeout(timeout, connect=min(timeout, DEFAULT_TIMEOUT.connect or timeout), pool=None)
+    seconds = _positive("timeout", timeout)
+    if seconds is None:
+        raise InvalidRequestError("timeout is None, and nothing here waits without end")
+    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
+
+
+def _positive(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
+    return value

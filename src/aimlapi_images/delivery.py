@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,26 +15,36 @@ import httpx
 
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.downloads import Downloader
-from aimlapi_images.errors import DecodeError, InvalidRequestError, NotSavedError
+from aimlapi_images.errors import (
+    DeadlineExceededError,
+    DecodeError,
+    ImageError,
+    InvalidRequestError,
+    NotSavedError,
+)
 from aimlapi_images.exchange import exchange
 from aimlapi_images.formats import read_format
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
+from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.responses import ImageAnswer, read_image_answer
+from aimlapi_images.retries import RetryPolicy, decide
+from aimlapi_images.throttle import Throttle
 from aimlapi_rest.api.images import generate_image
 
 logger = logging.getLogger("aimlapi_images")
 
 
 class Delivery:
-    """Carries out orders: one attempt each, so many at a time, first come, first served.
+    """Carries out orders, first come, first served; sends again what may be sent again.
 
     Args:
         http: The client for the API.
         auth: The key for it.
         downloader: Fetches images that come as a URL.
-        max_concurrency: How many requests may be open at the API at once.
-        clock: Seconds that only go forward.
+        throttle: Who may go when.
+        policy: What is sent again.
+        chance: Gives random numbers from 0 to 1.
     """
 
     def __init__(
@@ -41,37 +52,73 @@ class Delivery:
         http: httpx.AsyncClient,
         auth: BearerAuth,
         downloader: Downloader,
-        max_concurrency: int,
-        clock: Callable[[], float] = time.monotonic,
+        throttle: Throttle,
+        policy: RetryPolicy,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._http = http
         self._auth = auth
         self._downloader = downloader
-        self._slots = asyncio.Semaphore(max_concurrency)
-        self._clock = clock
+        self._throttle = throttle
+        self._policy = policy
+        self._chance = chance
         self._targets: set[Path] = set()
 
-    async def deliver(self, order: Order) -> GeneratedImage:
-        """Send the order, fetch its image, and write it where the order says.
+    async def deliver(self, order: Order, deadline: float | None = None) -> GeneratedImage:
+        """Send the order until it is answered, fetch its image, and write it where the order says.
+
+        Args:
+            order: What is wanted.
+            deadline: Seconds for all of it, waiting included, but for the writing.
 
         Raises:
-            ImageError: Whatever went wrong; the class says whether it may have been billed.
+            ImageError: Whatever went wrong; its `may_be_billed` says whether it may cost something.
         """
         with self._target_taken(order):
-            return await self._deliver(order)
+            progress = _Progress()
+            try:
+                async with asyncio.timeout(deadline) as limit:
+                    image = await self._image(order, progress)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                raise progress.deadline_exceeded(order, deadline) from error
+            return image if order.to is None else await _written(image, order)
 
-    async def _deliver(self, order: Order) -> GeneratedImage:
-        # Held while the API works, and not while the image is fetched: the API counts its own requests only.
-        async with self._slots:
-            started = self._clock()
-            answer = await self._attempt(order, attempt=1)
+    async def _image(self, order: Order, progress: _Progress) -> GeneratedImage:
+        started = time.monotonic()
+        answer = await self._answer(order, progress)
         data = answer.data
         if data is None:
             assert answer.url is not None  # noqa: S101 - an answer has one or the other
+            progress.enter("download", url=answer.url)
             data = await self._downloader.fetch(answer.url, order=order.id)
-        image = _image(order, answer, data, attempts=1, seconds=self._clock() - started)
+        seconds = time.monotonic() - started
+        image = _checked_image(order, answer, data, attempts=progress.attempts, seconds=seconds)
         logger.debug("order %s: %s, %d bytes, %.1f s", order.id, image.format, len(image.data), image.seconds)
-        return image if order.to is None else await _written(image, order)
+        return image
+
+    async def _answer(self, order: Order, progress: _Progress) -> ImageAnswer:
+        ticket = self._throttle.ticket(order.id)
+        failures = 0
+        while True:
+            progress.enter("queue")
+            try:
+                # Held while the API works, and neither during a backoff nor while the image is fetched.
+                async with self._throttle.turn(ticket):
+                    progress.enter("request")
+                    return await self._attempt(order, attempt=progress.attempts)
+            except ImageError as error:
+                if progress.phase == "queue":
+                    raise
+                progress.failed(error)
+                failures += outcome_of(error) is not Outcome.LATER
+                retry = decide(self._policy, error, failures, self._chance())
+                logger.debug("order %s: attempt %d: %s: %s", order.id, progress.attempts, error, retry or "given up")
+                if retry is None:
+                    raise
+            progress.enter("backoff")
+            await asyncio.sleep(retry.wait)
 
     @contextmanager
     def _target_taken(self, order: Order) -> Iterator[None]:
@@ -92,12 +139,63 @@ class Delivery:
         # The generated module builds the request; its parser is left alone (see `responses`).
         parts = generate_image._get_kwargs(body=order.request, x_client_request_id=order.request_id(attempt))
         request = self._http.build_request(**parts)
+        # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
+        request.headers["Idempotency-Key"] = order.id
         logger.debug("order %s: attempt %d, POST %s", order.id, attempt, request.url)
         answer = await exchange(self._http, request, self._auth, order=order.id)
         return read_image_answer(answer, order=order.id)
 
 
-def _image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: int, seconds: float) -> GeneratedImage:
+@attrs.define
+class _Progress:
+    """How far an order has come, for the case that its time is up.
+
+    Attributes:
+        phase: What it is doing.
+        attempts: How many times it was sent.
+        last_error: How the last attempt failed, if it did.
+        may_be_billed: Whether one of the attempts may have been.
+        url: Where its image is.
+    """
+
+    phase: str = "queue"
+    attempts: int = 0
+    last_error: ImageError | None = None
+    may_be_billed: bool = False
+    url: str | None = None
+
+    def enter(self, phase: str, *, url: str | None = None) -> None:
+        self.phase = phase
+        self.url = url
+        self.attempts += phase == "request"
+
+    def failed(self, error: ImageError) -> None:
+        self.last_error = error
+        self.may_be_billed = self.may_be_billed or error.may_be_billed
+
+    def deadline_exceeded(self, order: Order, deadline: float | None) -> DeadlineExceededError:
+        billed = self.may_be_billed or self.phase in ("request", "download")
+        where = f", and its image is at {self.url}" if self.url else ""
+        last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
+        return DeadlineExceededError(
+            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {self.attempts} attempts; "
+            f"it {'may be' if billed else 'is not'} billed{where}{last}",
+            phase=self.phase,
+            may_be_billed=billed,
+            url=self.url,
+            order=order.id,
+        )
+
+
+_PHASES = {
+    "queue": "the wait for its turn",
+    "request": "the wait for the API's answer",
+    "backoff": "the wait before another attempt",
+    "download": "the download",
+}
+
+
+def _checked_image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: int, seconds: float) -> GeneratedImage:
     try:
         format_ = read_format(data)
     except ValueError as error:

@@ -11,10 +11,11 @@ ImageError
 │   ├── NotFoundError               404
 │   ├── RateLimitError              429
 │   └── ServerError                 5xx
-│       └── ProxyTimeoutError           504, 524: it may have been billed
+│       └── ProxyTimeoutError           504, 520-527, 530 (also an OutcomeUnknownError)
 ├── NoImageError                the API said yes, and sent no image
 ├── DecodeError                 what came is not an image
 ├── DownloadError               the image is paid for, and could not be fetched from its URL
+├── DeadlineExceededError       the order's time was up (also a TimeoutError)
 └── NotSavedError               the image is here, and could not be written to the path given
 """
 
@@ -81,6 +82,7 @@ class APIStatusError(ImageError):
         request_id: `requestId` of the error body, if there was one.
         inference_id: The `x-inference-id` header, if there was one.
         body: The error body: decoded JSON, or the beginning of the text that came instead.
+        retry_after: Seconds to wait as the API asked, or `None` if it did not say.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class APIStatusError(ImageError):
         request_id: str | None = None,
         inference_id: str | None = None,
         body: object = None,
+        retry_after: float | None = None,
         order: str | None = None,
     ) -> None:
         super().__init__(f"HTTP {status}: {message}", order=order)
@@ -99,6 +102,7 @@ class APIStatusError(ImageError):
         self.request_id = request_id
         self.inference_id = inference_id
         self.body = body
+        self.retry_after = retry_after
 
 
 class AuthenticationError(APIStatusError):
@@ -120,13 +124,9 @@ class NotFoundError(APIStatusError):
 class RateLimitError(APIStatusError):
     """429: too many requests at once, or the free tier's limit for the hour.
 
-    Attributes:
-        retry_after: Seconds to wait as the API asked, or `None` if it did not say.
+    Raised only when there is no point in waiting: the API asks for too long a wait, or the hour's limit is
+    reached. Otherwise the order waits, and goes on.
     """
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **context: Any) -> None:
-        super().__init__(message, **context)
-        self.retry_after = retry_after
 
 
 class ServerError(APIStatusError):
@@ -137,8 +137,11 @@ class ServerError(APIStatusError):
         self.may_be_billed = status not in (500, 502, 503)
 
 
-class ProxyTimeoutError(ServerError):
-    """504 or 524: nobody waited for the generation to end. It may have been billed."""
+class ProxyTimeoutError(ServerError, OutcomeUnknownError):
+    """504, 520-527 or 530: a proxy on the way gave up on the API. It may have been billed.
+
+    The generation went on, perhaps: it is an `OutcomeUnknownError`, too.
+    """
 
 
 class NoImageError(ImageError):
@@ -182,6 +185,22 @@ class DownloadError(ImageError):
 
     def __init__(self, message: str, *, url: str, order: str | None = None) -> None:
         super().__init__(message, order=order)
+        self.url = url
+
+
+class DeadlineExceededError(ImageError, TimeoutError):
+    """The order's time was up. `may_be_billed` says whether it was on its way by then.
+
+    Attributes:
+        phase: What it was doing: `queue` (waiting for its turn), `request` (waiting for the API), `backoff`
+            (waiting to try again) or `download` (fetching the image, which is paid for).
+        url: Where the image is, if the API said so.
+    """
+
+    def __init__(self, message: str, *, phase: str, may_be_billed: bool, url: str | None, order: str) -> None:
+        super().__init__(message, order=order)
+        self.phase = phase
+        self.may_be_billed = may_be_billed
         self.url = url
 
 

@@ -34,6 +34,7 @@ CREDITS_PER_USD: Final = 2_000_000  # documented: 190450 credits = 0.095225 USD
 _BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
+_PROXY_STATUSES: Final = (504, *range(520, 528), 530)
 _MEANINGS: Final = {
     502: "bad gateway: the model's provider is unavailable",
     503: "service unavailable: the model's provider is unavailable",
@@ -119,6 +120,7 @@ def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusEr
         "request_id": _text(fields.get("requestId")) or None,
         "inference_id": answer.headers.get("x-inference-id"),
         "body": body,
+        "retry_after": retry_after(answer.headers),
         "order": order,
     }
     message = said or _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
@@ -159,8 +161,8 @@ def _error(answer: HTTPAnswer, message: str, *, code: str, context: dict[str, An
         case 404:
             return NotFoundError(message, **context)
         case 429:
-            return RateLimitError(message, retry_after=retry_after(answer.headers), **context)
-        case 504 | 524:
+            return RateLimitError(message, **context)
+        case _ if status in _PROXY_STATUSES:
             return ProxyTimeoutError(message, **context)
     return (ServerError if status >= 500 else APIStatusError)(message, **context)
 

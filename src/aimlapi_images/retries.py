@@ -1,0 +1,96 @@
+"""Whether and when an order is sent again: a pure decision on how its last attempt ended.
+
+Own code, and not a retry library's: what to do depends on whether the attempt may have been billed, what the
+API asked for is waited for by the whole client and not by one order, and refusals for the rate do not count.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from aimlapi_images.errors import APIStatusError, ImageError, InvalidRequestError, RateLimitError
+from aimlapi_images.outcomes import Outcome, outcome_of
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When an order is sent again.
+
+    What was not sent, or failed without being billed, is tried `attempts` times. What the API refuses for the
+    rate is tried until it is taken, or until the order's `deadline`: that uses up no attempts. What may have
+    been billed is not sent again, unless `retry_unknown` says so.
+
+    Attributes:
+        attempts: How often at the most, 1 for no retries.
+        first_wait: Seconds before the second attempt; twice that before the next, and so on.
+        longest_wait: Seconds, at the most.
+        longest_retry_after: If the API asks to wait for more seconds than this, the order fails at once.
+        retry_unknown: `never`, or `always` to send again what may have been billed. It may be billed twice.
+    """
+
+    attempts: int = 4
+    first_wait: float = 1.0
+    longest_wait: float = 30.0
+    longest_retry_after: float = 120.0
+    retry_unknown: Literal["never", "always"] = "never"
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise InvalidRequestError(f"attempts is {self.attempts!r}, and has to be a whole number from 1 up")
+        for name in ("first_wait", "longest_wait", "longest_retry_after"):
+            if not getattr(self, name) >= 0:
+                raise InvalidRequestError(f"{name} is {getattr(self, name)!r}, and has to be 0 seconds or more")
+        if self.retry_unknown not in ("never", "always"):
+            raise InvalidRequestError(f"retry_unknown is {self.retry_unknown!r}, and has to be 'never' or 'always'")
+
+
+@attrs.frozen
+class Retry:
+    """Send it again.
+
+    Attributes:
+        wait: Seconds that this order waits first.
+        counts: Whether the attempt that ended uses up one of the policy's.
+    """
+
+    wait: float
+    counts: bool = True
+
+
+def decide(policy: RetryPolicy, error: ImageError, failures: int, chance: float) -> Retry | None:
+    """What to do after a failed attempt.
+
+    Args:
+        policy: The caller's wishes.
+        error: How it failed.
+        failures: How many attempts failed in a way that counts, this one included if it does.
+        chance: A random number from 0 to 1, to spread the waits of many orders.
+
+    Returns:
+        How to go on, or `None` to give up and raise the error.
+    """
+    match outcome_of(error):
+        case Outcome.REFUSED:
+            return None
+        case Outcome.LATER:
+            return None if _too_long(error, policy) else Retry(wait=0.0, counts=False)
+        case Outcome.UNKNOWN if policy.retry_unknown == "never":
+            return None
+    if failures >= policy.attempts:
+        return None
+    return Retry(wait=backoff(policy, failures, chance))
+
+
+def backoff(policy: RetryPolicy, failures: int, chance: float) -> float:
+    """`first_wait * 2 ** (failures - 1)`, at most `longest_wait`, less up to half of it by chance; in seconds."""
+    longest = min(policy.longest_wait, policy.first_wait * 2.0 ** min(failures - 1, 60))
+    return longest * (1 - chance / 2)
+
+
+def _too_long(error: ImageError, policy: RetryPolicy) -> bool:
+    """Whether there is no point in waiting for the API to take requests again."""
+    if isinstance(error, RateLimitError) and error.message.lower().startswith("free-tier limit"):
+        return True  # documented: it lasts up to an hour, and does not say how long
+    return isinstance(error, APIStatusError) and (error.retry_after or 0.0) > policy.longest_retry_after
