@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -9,8 +10,12 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
-from aimlapi_images import RetryPolicy, errors, exchange
+from aimlapi_images import RetryPolicy, emulator, errors, exchange
 from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
@@ -215,6 +220,85 @@ async def test_a_redirect_between_image_hosts_is_followed_without_the_key() -> N
     assert image.url == URL
     assert [request.url.host for request in script.requests] == ["api.aimlapi.com", "cdn.example", "other.example"]
     assert [request.headers.get("authorization") for request in script.requests[1:]] == [None, None]
+
+
+# A longer image than one pixel, to break in the middle.
+IMAGE = PIXEL + bytes(1000)
+
+
+@contextmanager
+def image_host(*behaviour: str) -> Iterator[tuple[str, list[str]]]:
+    """A real server that breaks off its answers on cue, and keeps the ranges that it was asked for."""
+    ranges: list[str] = []
+    todo = list(behaviour)
+
+    async def image(request: Request) -> Response:
+        ranges.append(request.headers.get("range", ""))
+        how = todo.pop(0)
+        if how.isdigit():
+            return Response(status_code=int(how))
+        start = int(request.headers["range"][6:-1]) if "range" in request.headers and "ignores" not in how else 0
+        rest = IMAGE[start:]
+        headers = {"Content-Length": str(len(rest))}
+        if "anonymous" not in how:
+            headers["ETag"] = '"one"' if "weak" not in how else 'W/"one"'
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(IMAGE) - 1}/{len(IMAGE)}"
+        sent = rest[: len(rest) // 2] if "breaks" in how else rest
+
+        async def body() -> AsyncIterator[bytes]:
+            yield sent
+            if sent is not rest:
+                raise OSError("broken on purpose")
+
+        return StreamingResponse(body(), status_code=206 if start else 200, headers=headers)
+
+    async def generate(request: Request) -> Response:
+        return JSONResponse({"data": [{"url": f"{request.base_url}a.png"}]})
+
+    routes = [Route("/v1/images/generations", generate, methods=["POST"]), Route("/a.png", image)]
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    with emulator.serve(Starlette(routes=routes)) as running:
+        yield running.base_url, ranges
+
+
+HALF = len(IMAGE) // 2
+RESUMED: list[tuple[list[str], list[str]]] = [
+    (["whole"], [""]),
+    (["breaks", "whole"], ["", f"bytes={HALF}-"]),
+    (["breaks", "breaks", "whole"], ["", f"bytes={HALF}-", f"bytes={HALF + (len(IMAGE) - HALF) // 2}-"]),
+    (["breaks", "whole, ignores"], ["", f"bytes={HALF}-"]),
+    (["breaks, anonymous", "whole"], ["", ""]),
+    (["breaks, weak", "whole"], ["", ""]),
+    (["breaks", "503", "whole"], ["", f"bytes={HALF}-", f"bytes={HALF}-"]),
+    (["breaks", "416", "whole"], ["", f"bytes={HALF}-", ""]),
+    (["breaks", "206", "whole"], ["", f"bytes={HALF}-", ""]),
+    (["429", "500", "502", "whole"], ["", "", "", ""]),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "ranges"), RESUMED)
+async def test_a_broken_download_goes_on_where_it_ended(behaviour: list[str], ranges: list[str]) -> None:
+    with image_host(*behaviour) as (url, asked):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
+            image = await client.generate("x")
+
+    assert image.data == IMAGE
+    assert asked == ranges
+    assert image.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "asked_for"), [(["404"], 1), (["403"], 1), (["500"] * 4, 4), (["breaks"] * 4, 4)]
+)
+async def test_a_download_is_given_up_in_the_end(behaviour: list[str], asked_for: int) -> None:
+    with image_host(*behaviour) as (url, asked):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert caught.value.url == f"{url}/a.png"
+    assert len(asked) == asked_for
 
 
 async def test_an_image_without_end_is_cut_off() -> None:

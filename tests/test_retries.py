@@ -185,12 +185,13 @@ def test_what_may_be_billed_is_sent_again_only_when_asked() -> None:
 
 def test_a_failed_download_does_not_generate_again() -> None:
     url = httpx.Response(200, json={"data": [{"url": "https://cdn.example/a.png"}]})
-    script = Script(url, httpx.Response(500))
+    script = Script(url, httpx.Response(500, headers={"Retry-After": "7"}))
 
-    error, _ = run_in_virtual_time(order(script, retry=RetryPolicy(retry_unknown="always")))
+    error, seconds = run_in_virtual_time(order(script, retry=RetryPolicy(retry_unknown="always")))
 
     assert isinstance(error, errors.DownloadError)
-    assert [request.method for request in script.requests].count("POST") == 1
+    assert [request.method for request in script.requests] == ["POST", "GET", "GET", "GET", "GET"]
+    assert seconds == pytest.approx(21.0)
 
 
 # ---- Deadlines

@@ -96,7 +96,7 @@ class ImageClient:
         self._downloads = httpx.AsyncClient(
             limits=limits, transport=download_transport or transport, headers=agent, **options
         )
-        downloader = Downloader(self._downloads, url, max_concurrency)
+        downloader = Downloader(self._downloads, url, max_concurrency, retry)
         self._deadline = _positive("deadline", deadline)
         throttle = Throttle(max_concurrency, _positive("requests_per_minute", requests_per_minute))
         self._delivery = Delivery(self._api, auth, downloader, throttle, retry)

@@ -1,15 +1,20 @@
-"""Image URLs: fetched without the key, within limits."""
+"""Image URLs: fetched without the key, within limits, and as often as it takes: what is there is paid for."""
 
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
 from typing import Final
 
+import attrs
 import httpx
 
 from aimlapi_images.auth import origin
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.exchange import BodyTooLargeError, describe, read_body
+from aimlapi_images.responses import retry_after
+from aimlapi_images.retries import RetryPolicy, backoff
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 3
@@ -22,41 +27,78 @@ class Downloader:
         http: Makes no use of keys or cookies of the API's.
         api_url: The API's own address. Its images may come by plain http, if the API does.
         max_concurrency: How many downloads at a time.
+        policy: How often a download is tried, and how long it waits in between.
+        chance: Gives random numbers from 0 to 1.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        api_url: httpx.URL,
+        max_concurrency: int,
+        policy: RetryPolicy,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._http = http
         self._api_origin = origin(api_url)
         self._slots = asyncio.Semaphore(max_concurrency)
+        self._policy = policy
+        self._chance = chance
 
     async def fetch(self, url: str, *, order: str) -> bytes:
-        """Fetch one image.
+        """Fetch one image; go on where a broken download ended, if the server lets us.
 
         Raises:
             DownloadError: It could not be fetched, and is paid for. The error has the URL.
         """
-        try:
-            async with self._slots:
-                return await self._fetch(httpx.URL(url))
-        except (_RefusedError, BodyTooLargeError, httpx.RequestError, httpx.InvalidURL) as error:
-            why = str(error) if isinstance(error, _RefusedError | BodyTooLargeError) else describe(error)
-            raise DownloadError(
-                f"the image is generated and paid for, but could not be fetched: {why}. "
-                f"Fetch it from {url} before it expires; generating again would be billed again",
-                url=url,
-                order=order,
-            ) from error
+        part = _Part()
+        failures = 0
+        while True:
+            try:
+                async with self._slots:
+                    await self._fetch(httpx.URL(url), part)
+                return bytes(part.body)
+            except (_RefusedError, BodyTooLargeError, httpx.RequestError, httpx.InvalidURL) as error:
+                failures += 1
+                wait = self._wait(error, failures)
+                if wait is None:
+                    why = str(error) if isinstance(error, _RefusedError | BodyTooLargeError) else describe(error)
+                    raise DownloadError(
+                        f"the image is generated and paid for, but could not be fetched: {why}. "
+                        f"Fetch it from {url} before it expires; generating again would be billed again",
+                        url=url,
+                        order=order,
+                    ) from error
+            await asyncio.sleep(wait)
 
-    async def _fetch(self, url: httpx.URL) -> bytes:
+    def _wait(self, error: Exception, failures: int) -> float | None:
+        """Seconds until it may be tried again, or `None` if that is no use."""
+        asked = 0.0
+        if isinstance(error, _RefusedError):
+            if not error.passing:
+                return None
+            asked = error.retry_after or 0.0
+        elif isinstance(error, BodyTooLargeError | httpx.InvalidURL | httpx.UnsupportedProtocol):
+            return None
+        if failures >= self._policy.attempts or asked > self._policy.longest_retry_after:
+            return None
+        return max(asked, backoff(self._policy, failures, self._chance()))
+
+    async def _fetch(self, url: httpx.URL, part: _Part) -> None:
         for _ in range(1 + MAX_REDIRECTS):
             self._check(url)
-            async with self._http.stream("GET", url, follow_redirects=False) as response:
+            async with self._http.stream("GET", url, headers=part.headers, follow_redirects=False) as response:
                 if response.next_request is not None:
                     url = response.next_request.url
                     continue
-                if response.status_code != 200:
-                    raise _RefusedError(f"HTTP {response.status_code} from {url.host}")
-                return await read_body(response, MAX_IMAGE_BYTES)
+                if not part.begins_or_goes_on(response):
+                    raise _RefusedError(
+                        f"HTTP {response.status_code} from {url.host}",
+                        passing=response.status_code in (206, 408, 416, 429) or response.status_code >= 500,
+                        retry_after=retry_after(response.headers),
+                    )
+                await read_body(response, MAX_IMAGE_BYTES, into=part.body)
+                return
         raise _RefusedError(f"more than {MAX_REDIRECTS} redirects")
 
     def _check(self, url: httpx.URL) -> None:
@@ -64,5 +106,49 @@ class Downloader:
             raise _RefusedError(f"{url.scheme or 'no scheme'}://{url.host} is not https")
 
 
+@attrs.define
+class _Part:
+    """What has come of an image so far, and what says that the rest is of the same one.
+
+    Attributes:
+        body: The bytes from the beginning.
+        validator: The server's strong `ETag`, or `Last-Modified`, of these bytes; `None` if it gave neither.
+    """
+
+    body: bytearray = attrs.field(factory=bytearray)
+    validator: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What to ask for: the image as it is, from where we are."""
+        headers = {"Accept-Encoding": "identity"}
+        if self.body and self.validator:
+            headers |= {"Range": f"bytes={len(self.body)}-", "If-Range": self.validator}
+        return headers
+
+    def begins_or_goes_on(self, response: httpx.Response) -> bool:
+        """Whether what comes now belongs behind what we have. What does not is forgotten."""
+        expected = f"bytes {len(self.body)}-"
+        if response.status_code == 206 and self.body and response.headers.get("content-range", "").startswith(expected):
+            return True
+        if response.status_code in (200, 206, 416):
+            self.body.clear()
+        if response.status_code != 200:
+            return False
+        entity = response.headers.get("etag", "")
+        self.validator = entity if entity.startswith('"') else response.headers.get("last-modified")
+        return True
+
+
 class _RefusedError(Exception):
-    """This URL is not fetched, or its host does not give it."""
+    """This URL is not fetched, or its host does not give it.
+
+    Attributes:
+        passing: Whether it may do so later.
+        retry_after: Seconds that it asks to wait, if it does.
+    """
+
+    def __init__(self, why: str, *, passing: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(why)
+        self.passing = passing
+        self.retry_after = retry_after

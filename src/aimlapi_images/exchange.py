@@ -39,7 +39,7 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: Bearer
     try:
         response = await http.send(request, auth=auth, stream=True)
         try:
-            body = await read_body(response, MAX_ANSWER_BYTES)
+            body = bytes(await read_body(response, MAX_ANSWER_BYTES, into=bytearray()))
         finally:
             await response.aclose()
     except _NOT_SENT as error:
@@ -61,18 +61,17 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: Bearer
     return HTTPAnswer(status=response.status_code, headers=response.headers, body=body)
 
 
-async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """Read a streamed body to its end, decompressed.
+async def read_body(response: httpx.Response, limit: int, *, into: bytearray) -> bytearray:
+    """Read a streamed body to its end, decompressed. What came before an error stays in `into`.
 
     Raises:
-        BodyTooLargeError: It has more than `limit` bytes.
+        BodyTooLargeError: There would be more than `limit` bytes.
     """
-    body = bytearray()
     async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > limit:
+        into += chunk
+        if len(into) > limit:
             raise BodyTooLargeError(f"more than {limit:,} bytes")
-    return bytes(body)
+    return into
 
 
 def describe(error: Exception) -> str:
