@@ -11,7 +11,7 @@ import attrs
 import httpx
 import pytest
 
-from aimlapi_images import GeneratedImage, ImageClient, InsufficientCreditsError, errors
+from aimlapi_images import GeneratedImage, ImageClient, InsufficientCreditsError, RetryPolicy, errors
 from aimlapi_images.throttle import Throttle
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 from virtual_time import run_in_virtual_time
@@ -182,6 +182,27 @@ def test_no_credits_stop_the_queue_before_it_is_sent(status: int, kind: type[err
     assert type(later[0]) is kind  # a new order is tried: there may be credits again
 
 
+@pytest.mark.parametrize("headers", [{"Retry-After": "1800"}, {}])
+def test_a_wait_that_is_too_long_is_nobodys(headers: dict[str, str]) -> None:
+    server = Server(seconds=1)
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if len(server.starts) < 3:
+            return await server(request)
+        return httpx.Response(429, json={"message": "Free-tier limit: You've reached …"}, headers=headers)
+
+    async def main() -> tuple[list[Any], float]:
+        async with ImageClient(KEY, max_concurrency=1, transport=httpx.MockTransport(handler)) as client:
+            results = await asyncio.gather(*(client.generate("x") for _ in range(50)), return_exceptions=True)
+            return results, asyncio.get_running_loop().time()
+
+    results, seconds = run_in_virtual_time(main())
+
+    assert [type(each) for each in results] == [GeneratedImage] * 3 + [errors.RateLimitError] * 47
+    assert results[-1].retry_after == (1800.0 if headers else None)
+    assert seconds < 4
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_cancelling_at_random_leaves_every_slot_free(seed: int) -> None:
     server = Server(rate=200, burst=50, seconds=0.3, retry_after="0.2")
@@ -211,7 +232,7 @@ def test_cancelling_at_random_leaves_every_slot_free(seed: int) -> None:
 
 def test_a_waiter_cancelled_in_the_moment_it_may_go_passes_its_slot_on() -> None:
     async def main() -> list[str]:
-        throttle, went = Throttle(max_concurrency=1), []
+        throttle, went = Throttle(RetryPolicy(), max_concurrency=1), []
 
         async def go(name: str) -> None:
             async with throttle.turn(throttle.ticket(name)):

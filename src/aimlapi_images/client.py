@@ -98,7 +98,7 @@ class ImageClient:
         )
         downloader = Downloader(self._downloads, url, max_concurrency, retry)
         self._deadline = _positive("deadline", deadline)
-        throttle = Throttle(max_concurrency, _positive("requests_per_minute", requests_per_minute))
+        throttle = Throttle(retry, max_concurrency, _positive("requests_per_minute", requests_per_minute))
         self._delivery = Delivery(self._api, auth, downloader, throttle, retry)
 
     async def generate(

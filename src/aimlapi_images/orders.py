@@ -82,6 +82,7 @@ def new_order(
     Raises:
         InvalidRequestError: The schema forbids it, it cannot be sent as JSON, or `to` cannot be written.
     """
+    _check_types(model, options, to, order)
     fields = _join({name: value for name, value in parameters.items() if value is not None}, options or {})
     request = ImageGenerationRequest(
         model=cast(Any, model),
@@ -111,12 +112,26 @@ def new_order(
     return new
 
 
+def _check_types(model: object, options: object, to: object, order: object) -> None:
+    """What the schema does not cover: our own arguments."""
+    if not isinstance(model, str) or not model.strip():
+        raise InvalidRequestError(f"model is {model!r}, and has to be the name of one")
+    if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
+        raise InvalidRequestError(f"options is {options!r}, and has to be a mapping from field names to values")
+    if not isinstance(to, str | os.PathLike | None):
+        raise InvalidRequestError(f"to is {to!r}, and has to be a path")
+    if not isinstance(order, str | None) or order == "":
+        raise InvalidRequestError(f"order is {order!r}, and has to be an id")
+
+
 def _check_target(to: Path, output_format: str) -> None:
     """Refuse a path that the image could not be written to, before it costs anything."""
     try:
         check_target(to, output_format)
     except OSError as error:
         raise InvalidRequestError(f"the image could not be written: {error.strerror}: {error.filename}") from error
+    except ValueError as error:  # a null character
+        raise InvalidRequestError(f"the image could not be written to {str(to)!r}: {error}") from error
 
 
 def _join(parameters: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from typing import Literal
 
 import attrs
 
-from aimlapi_images.errors import APIStatusError, ImageError, InvalidRequestError, RateLimitError
+from aimlapi_images.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ImageError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    RateLimitError,
+)
 from aimlapi_images.outcomes import Outcome, outcome_of
 
 
@@ -87,6 +94,13 @@ def backoff(policy: RetryPolicy, failures: int, chance: float) -> float:
     """`first_wait * 2 ** (failures - 1)`, at most `longest_wait`, less up to half of it by chance; in seconds."""
     longest = min(policy.longest_wait, policy.first_wait * 2.0 ** min(failures - 1, 60))
     return longest * (1 - chance / 2)
+
+
+def stops_all(policy: RetryPolicy, error: ImageError) -> bool:
+    """Whether every other order would end in the same way, so that there is no point in sending it."""
+    return isinstance(error, AuthenticationError | InsufficientCreditsError) or (
+        outcome_of(error) is Outcome.LATER and _too_long(error, policy)
+    )
 
 
 def _too_long(error: ImageError, policy: RetryPolicy) -> bool:

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from aimlapi_images.errors import APIStatusError, AuthenticationError, ImageError, InsufficientCreditsError
+from aimlapi_images.errors import APIStatusError, ImageError
 from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.pacing import Pace, Window
+from aimlapi_images.retries import RetryPolicy, stops_all
 
 _FIRST_PAUSE: Final = 0.5  # seconds, when the server refuses and does not say for how long
 _LONGEST_PAUSE: Final = 30.0
@@ -39,6 +40,7 @@ class Throttle:
     """Lets orders go one attempt at a time: within the window, at the pace, and not during a pause.
 
     Args:
+        policy: What is waited for.
         max_concurrency: How many attempts may be under way at once, at the most.
         requests_per_minute: How many may start in a minute, evenly spread; any number if `None`.
         chance: Gives random numbers from 0 to 1.
@@ -46,10 +48,12 @@ class Throttle:
 
     def __init__(
         self,
+        policy: RetryPolicy,
         max_concurrency: int,
         requests_per_minute: float | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self._policy = policy
         self._window = Window(most=max_concurrency)
         self._pace = Pace()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
@@ -71,7 +75,8 @@ class Throttle:
         """Wait for a turn, and hold a slot for one attempt. What it raises is learned from.
 
         Raises:
-            ImageError: While waiting, another order found that none can succeed: no credits, or a wrong key.
+            APIStatusError: While waiting, another order found that none can succeed: there are no credits, the key
+                is wrong, or the API asks for too long a wait.
         """
         await self._wait(ticket)
         started = _now()
@@ -79,9 +84,11 @@ class Throttle:
             yield
         except ImageError as error:
             self._open -= 1
-            self._learn(error, started)
-            if isinstance(error, AuthenticationError | InsufficientCreditsError):
-                self._fail_queued(error)  # before the next one is let go
+            if isinstance(error, APIStatusError):
+                if stops_all(self._policy, error):
+                    self._fail_queued(error)  # before the next one is let go
+                elif outcome_of(error) is Outcome.LATER:
+                    self._slow_down(error, started)
             raise
         except BaseException:
             self._open -= 1
@@ -152,9 +159,8 @@ class Throttle:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(when, self._let_go)
 
-    def _learn(self, error: ImageError, started: float) -> None:
-        if outcome_of(error) is not Outcome.LATER or not isinstance(error, APIStatusError):
-            return
+    def _slow_down(self, error: APIStatusError, started: float) -> None:
+        """Pause everybody, and learn from the refusal."""
         now = _now()
         # Those that were under way when the pause began say nothing new.
         first = now >= self._paused_until and started >= self._paused_until
