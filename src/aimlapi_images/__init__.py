@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from aimlapi_images.images import GeneratedImage, Usage
     from aimlapi_images.retries import RetryPolicy
+    from aimlapi_images.spending import Spending
 
 __all__ = [
     "APIStatusError",
@@ -55,10 +56,17 @@ __all__ = [
     "RateLimitError",
     "RetryPolicy",
     "ServerError",
+    "Spending",
     "Usage",
 ]
 
-_HOMES = {"ImageClient": "client", "GeneratedImage": "images", "RetryPolicy": "retries", "Usage": "images"}
+_HOMES = {
+    "ImageClient": "client",
+    "GeneratedImage": "images",
+    "RetryPolicy": "retries",
+    "Spending": "spending",
+    "Usage": "images",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import new_order
 from aimlapi_images.retries import RetryPolicy
+from aimlapi_images.spending import Spending
 from aimlapi_images.throttle import Throttle
 from aimlapi_rest.models import (
     ImageGenerationRequestBackground,
@@ -167,6 +168,11 @@ class ImageClient:
         new = new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
         seconds = _positive("deadline", deadline)
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
+
+    @property
+    def spending(self) -> Spending:
+        """What this client's orders have cost so far, as far as the API said."""
+        return self._delivery.spending
 
     def _check_usable(self) -> None:
         if self._api.is_closed:

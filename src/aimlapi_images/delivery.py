@@ -16,7 +16,6 @@ import httpx
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import (
-    DeadlineExceededError,
     DecodeError,
     ImageError,
     InvalidRequestError,
@@ -27,8 +26,10 @@ from aimlapi_images.formats import read_format
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
 from aimlapi_images.outcomes import Outcome, outcome_of
+from aimlapi_images.progress import Progress
 from aimlapi_images.responses import ImageAnswer, read_image_answer
 from aimlapi_images.retries import RetryPolicy, decide
+from aimlapi_images.spending import Spending
 from aimlapi_images.throttle import Throttle
 from aimlapi_rest.api.images import generate_image
 
@@ -45,6 +46,9 @@ class Delivery:
         throttle: Who may go when.
         policy: What is sent again.
         chance: Gives random numbers from 0 to 1.
+
+    Attributes:
+        spending: What all orders have cost so far.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Delivery:
         self._policy = policy
         self._chance = chance
         self._targets: set[Path] = set()
+        self.spending = Spending()
 
     async def deliver(self, order: Order, deadline: float | None = None) -> GeneratedImage:
         """Send the order until it is answered, fetch its image, and write it where the order says.
@@ -75,17 +80,17 @@ class Delivery:
             ImageError: Whatever went wrong; its `may_be_billed` says whether it may cost something.
         """
         with self._target_taken(order):
-            progress = _Progress()
+            progress = Progress()
             try:
                 async with asyncio.timeout(deadline) as limit:
                     image = await self._image(order, progress)
             except TimeoutError as error:
                 if not limit.expired():
                     raise
-                raise progress.deadline_exceeded(order, deadline) from error
+                raise progress.deadline_exceeded(order.id, deadline) from error
             return image if order.to is None else await _written(image, order)
 
-    async def _image(self, order: Order, progress: _Progress) -> GeneratedImage:
+    async def _image(self, order: Order, progress: Progress) -> GeneratedImage:
         started = time.monotonic()
         answer = await self._answer(order, progress)
         data = answer.data
@@ -98,7 +103,7 @@ class Delivery:
         logger.debug("order %s: %s, %d bytes, %.1f s", order.id, image.format, len(image.data), image.seconds)
         return image
 
-    async def _answer(self, order: Order, progress: _Progress) -> ImageAnswer:
+    async def _answer(self, order: Order, progress: Progress) -> ImageAnswer:
         ticket = self._throttle.ticket(order.id)
         failures = 0
         while True:
@@ -107,10 +112,18 @@ class Delivery:
                 # Held while the API works, and neither during a backoff nor while the image is fetched.
                 async with self._throttle.turn(ticket):
                     progress.enter("request")
-                    return await self._attempt(order, attempt=progress.attempts)
+                    answer = await self._attempt(order, attempt=progress.attempts)
+                self.spending = self.spending.with_order(answer.usage)
+                return answer
+            except asyncio.CancelledError:
+                if progress.phase == "request":
+                    self.spending = self.spending.with_unknown_outcome()
+                raise
             except ImageError as error:
                 if progress.phase == "queue":
                     raise
+                if error.may_be_billed:
+                    self.spending = self.spending.with_unknown_outcome()
                 progress.failed(error)
                 failures += outcome_of(error) is not Outcome.LATER
                 retry = decide(self._policy, error, failures, self._chance())
@@ -144,55 +157,6 @@ class Delivery:
         logger.debug("order %s: attempt %d, POST %s", order.id, attempt, request.url)
         answer = await exchange(self._http, request, self._auth, order=order.id)
         return read_image_answer(answer, order=order.id)
-
-
-@attrs.define
-class _Progress:
-    """How far an order has come, for the case that its time is up.
-
-    Attributes:
-        phase: What it is doing.
-        attempts: How many times it was sent.
-        last_error: How the last attempt failed, if it did.
-        may_be_billed: Whether one of the attempts may have been.
-        url: Where its image is.
-    """
-
-    phase: str = "queue"
-    attempts: int = 0
-    last_error: ImageError | None = None
-    may_be_billed: bool = False
-    url: str | None = None
-
-    def enter(self, phase: str, *, url: str | None = None) -> None:
-        self.phase = phase
-        self.url = url
-        self.attempts += phase == "request"
-
-    def failed(self, error: ImageError) -> None:
-        self.last_error = error
-        self.may_be_billed = self.may_be_billed or error.may_be_billed
-
-    def deadline_exceeded(self, order: Order, deadline: float | None) -> DeadlineExceededError:
-        billed = self.may_be_billed or self.phase in ("request", "download")
-        where = f", and its image is at {self.url}" if self.url else ""
-        last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
-        return DeadlineExceededError(
-            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {self.attempts} attempts; "
-            f"it {'may be' if billed else 'is not'} billed{where}{last}",
-            phase=self.phase,
-            may_be_billed=billed,
-            url=self.url,
-            order=order.id,
-        )
-
-
-_PHASES = {
-    "queue": "the wait for its turn",
-    "request": "the wait for the API's answer",
-    "backoff": "the wait before another attempt",
-    "download": "the download",
-}
 
 
 def _checked_image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: int, seconds: float) -> GeneratedImage:

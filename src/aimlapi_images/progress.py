@@ -1,0 +1,60 @@
+"""How far an order has come: asked for when its time is up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from aimlapi_images.errors import DeadlineExceededError, ImageError
+
+_PHASES: Final = {
+    "queue": "the wait for its turn",
+    "request": "the wait for the API's answer",
+    "backoff": "the wait before another attempt",
+    "download": "the download",
+}
+
+
+@attrs.define
+class Progress:
+    """How far an order has come.
+
+    Attributes:
+        phase: What it is doing: `queue`, `request`, `backoff` or `download`.
+        attempts: How many times it was sent.
+        last_error: How the last attempt failed, if it did.
+        may_be_billed: Whether one of the attempts that failed may have been.
+        url: Where its image is.
+    """
+
+    phase: str = "queue"
+    attempts: int = 0
+    last_error: ImageError | None = None
+    may_be_billed: bool = False
+    url: str | None = None
+
+    def enter(self, phase: str, *, url: str | None = None) -> None:
+        """Begin with another phase."""
+        self.phase = phase
+        self.url = url
+        self.attempts += phase == "request"
+
+    def failed(self, error: ImageError) -> None:
+        """Remember how an attempt failed."""
+        self.last_error = error
+        self.may_be_billed = self.may_be_billed or error.may_be_billed
+
+    def deadline_exceeded(self, order: str, deadline: float | None) -> DeadlineExceededError:
+        """The error that says where the order was when its `deadline`, in seconds, was reached."""
+        billed = self.may_be_billed or self.phase in ("request", "download")
+        where = f", and its image is at {self.url}" if self.url else ""
+        last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
+        return DeadlineExceededError(
+            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {self.attempts} attempts; "
+            f"it {'may be' if billed else 'is not'} billed{where}{last}",
+            phase=self.phase,
+            may_be_billed=billed,
+            url=self.url,
+            order=order,
+        )
