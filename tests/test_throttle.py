@@ -120,6 +120,17 @@ def test_one_refusal_holds_everybody_back() -> None:
     assert [start for start in server.starts if 0.1 < start < 30] == []
 
 
+@pytest.mark.parametrize("retry_after", ["0", "-1", None])
+def test_a_server_that_always_refuses_is_not_hammered(retry_after: str | None) -> None:
+    server = Server(rate=0, burst=0, retry_after=retry_after)
+
+    results, seconds = gather(server, 20, deadline=600)
+
+    assert {type(each) for each in results} == {errors.DeadlineExceededError}
+    assert seconds == pytest.approx(600)
+    assert server.refused <= 400  # less than one a second
+
+
 def test_requests_a_minute_are_spread_evenly() -> None:
     server = Server(seconds=0.5)
 

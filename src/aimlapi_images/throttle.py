@@ -167,9 +167,11 @@ class Throttle:
         self._pace.refused(now, started, first=first)
         if first:
             self._window.refused(now, self._open)
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._pauses) * (0.8 + 0.4 * self._chance())
+            # What the server asks for rules, but not "at once" again and again.
+            shortest = _FIRST_PAUSE if error.retry_after is None else _FIRST_PAUSE / 10
+            pause = min(_LONGEST_PAUSE, shortest * 2.0**self._pauses) * (0.8 + 0.4 * self._chance())
             self._pauses = min(self._pauses + 1, 10)
-            self._paused_until = now + (pause if error.retry_after is None else error.retry_after)
+            self._paused_until = now + max(pause, error.retry_after or 0.0)
         elif error.retry_after is not None:
             self._paused_until = max(self._paused_until, now + error.retry_after)
 

@@ -1,0 +1,83 @@
+"""Whatever a server says, a caller gets an image or an error of the tree."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimlapi_images import GeneratedImage, ImageClient, ImageError
+from conftest import KEY, PIXEL_ANSWER
+from virtual_time import run_in_virtual_time
+
+PAYLOAD = PIXEL_ANSWER["data"][0]["b64_json"] or ""
+NAMES = (
+    "data",
+    "url",
+    "b64_json",
+    "meta",
+    "usage",
+    "error",
+    "message",
+    "code",
+    "credits_used",
+    "usd_spent",
+    "requestId",
+)
+HEADERS = (
+    "retry-after",
+    "retry-after-ms",
+    "x-aimlapi-credits-used",
+    "x-aimlapi-usd-spent",
+    "location",
+    "content-range",
+)
+VALUES = (
+    "",
+    "1",
+    "-1",
+    "nan",
+    "inf",
+    "soon",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Mon, 99 Foo 0000",
+    "https://x/y",
+    "//",
+    "é",
+)
+
+leaves = st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["", "x", "https://a/b", PAYLOAD])
+trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner))
+shaped = st.fixed_dictionaries(
+    {"data": st.lists(st.fixed_dictionaries({"url": trees, "b64_json": trees}), max_size=2), "meta": trees}
+)
+bodies = st.binary(max_size=60) | (trees | shaped).map(lambda tree: json.dumps(tree).encode())
+answers = st.tuples(
+    st.sampled_from([200, 200, 200, 201, 204, 206, 302, 400, 401, 403, 404, 429, 500, 503, 504, 524, 530]),
+    st.dictionaries(st.sampled_from(HEADERS), st.sampled_from(VALUES)),
+    bodies,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(answers, min_size=1, max_size=4))
+def test_any_answers_give_an_image_or_an_error_of_the_tree(script: list[tuple[int, dict[str, str], bytes]]) -> None:
+    turns = iter(script)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        status, headers, body = next(turns, script[-1])
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return httpx.Response(status, headers=encoded, content=body)
+
+    async def main() -> GeneratedImage | ImageError:
+        async with ImageClient(KEY, transport=httpx.MockTransport(handler), deadline=600) as client:
+            try:
+                return await client.generate("x")
+            except ImageError as error:
+                return error
+
+    result = run_in_virtual_time(main())
+
+    assert isinstance(result, GeneratedImage | ImageError)
