@@ -126,7 +126,7 @@ def report_drift(fresh: Path, target: Path) -> int:
 
 def _tree(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).as_posix(): path.read_text(encoding=TEXT_ENCODING)
+        path.relative_to(folder).as_posix(): path.read_text(encoding=TEXT_ENCODING, errors="backslashreplace")
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }

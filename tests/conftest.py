@@ -23,6 +23,7 @@ PIXEL_ANSWER = {"data": [{"b64_json": base64.b64encode(PIXEL).decode(), "url": N
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
         monkeypatch.delenv(name, raising=False)
 

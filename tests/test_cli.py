@@ -234,7 +234,7 @@ def test_a_paid_image_that_cannot_be_written_is_rescued(
 
     (rescued,) = elsewhere.iterdir()
     assert code == 2
-    assert f"rescued as {rescued}" in err
+    assert f"what came is rescued as {rescued}" in err
     assert size_of(rescued) == (1, 1)
 
 

@@ -127,6 +127,7 @@ def test_a_key_is_asked_for(emulator_url: str, authorization: str | None) -> Non
     [
         ({"size": "1x1"}, ["Invalid enum value. Expected '1024x1024' | '1024x1536' | '1536x1024', received '1x1'"]),
         ({"prompt": ""}, ["prompt is empty", "prompt is empty"]),
+        ({"prompt": None}, ["prompt is None, and has to be a string"]),
         ({"output_compression": 101}, ["output_compression is 101, and may be at most 100"]),
         (
             {"background": "transparent", "output_format": "jpeg"},
@@ -283,7 +284,7 @@ def contract() -> dict[str, Any]:
 
 
 @schemathesis.openapi.from_dict(contract()).parametrize()
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_the_schema_describes_every_answer_and_refuses_every_wrong_body(
     case: schemathesis.Case[Any], emulator_url: str
 ) -> None:

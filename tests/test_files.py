@@ -160,6 +160,19 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_an_overwrite_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "trex.png").write_text("precious")
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        await generated().save(tmp_path / "trex", overwrite=True)
+
+    assert (tmp_path / "trex.png").read_text() == "precious"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import socket
 import threading
@@ -15,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aimlapi_images import RetryPolicy, emulator, errors, exchange
+from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors, exchange
 from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
@@ -96,7 +98,7 @@ def raw_server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
         (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"da', errors.OutcomeUnknownError),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", errors.OutcomeUnknownError),
         (b"SSH-2.0-OpenSSH_9.2\r\n", errors.OutcomeUnknownError),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", errors.APIStatusError),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", errors.OutcomeUnknownError),
         (b"HTTP/1.1 524 A Timeout Occurred\r\nContent-Length: 6\r\n\r\n<html>", errors.ProxyTimeoutError),
     ],
 )
@@ -344,3 +346,44 @@ async def test_proxies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPat
 
     assert image.data == PIXEL
     assert requests[0].startswith(b"POST http://api.example/v1/images/generations HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://cdn.example/\ud800.png", "https://xn--a.example/", "https://127.0.0.1:99999/a.png"]
+)
+async def test_an_odd_url_is_a_failed_download_that_keeps_it(url: str) -> None:
+    with raw_server(json_answer({"data": [{"url": url}]})) as (base_url, _):
+        async with ImageClient(KEY, base_url=base_url, retry=RetryPolicy(first_wait=0.0)) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert caught.value.url == url
+
+
+def json_answer(body: object) -> bytes:
+    content = json.dumps(body).encode()
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+async def test_closing_the_client_leaves_each_order_an_error_of_the_tree() -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(200, json={"data": [{"url": URL}]})
+        arrived.set()
+        await go_on.wait()
+        return httpx.Response(200, content=PIXEL)
+
+    client = ImageClient(KEY, transport=httpx.MockTransport(handler), max_concurrency=1)
+    orders = [asyncio.create_task(client.generate(prompt)) for prompt in "ab"]
+    await arrived.wait()
+    while client.spending.orders < 2:  # noqa: ASYNC110 - nothing else tells
+        await asyncio.sleep(0)
+    await client.aclose()
+    go_on.set()
+    first, second = await asyncio.gather(*orders, return_exceptions=True)
+
+    assert isinstance(first, GeneratedImage)
+    assert isinstance(second, errors.DownloadError)
+    assert second.url == URL

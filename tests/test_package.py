@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from aimlapi_images import ImageClient, schema
+from aimlapi_images import ImageClient, orders, schema
 from conftest import KEY, ROOT
 
 EXTRAS = ("click", "PIL", "starlette", "uvicorn", "rich", "typer")
@@ -102,6 +102,14 @@ def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
 
     # `n` is always 1, and goes through `options`; the rest is to follow the schema by hand, in client.py.
     assert arguments == fields - {"n"}, f"ImageClient.generate and the schema differ in {arguments ^ (fields - {'n'})}"
+
+
+def test_the_defaults_are_the_schemas() -> None:
+    default = inspect.signature(ImageClient.generate).parameters["model"].default
+    fields = schema.generation_request()["properties"]
+
+    assert default in schema.known_models()
+    assert fields["output_format"]["x-api-default"] == orders._DEFAULT_FORMAT
 
 
 def test_modules_stay_small() -> None:

@@ -234,3 +234,28 @@ def test_a_rate_limit_says_how_long() -> None:
 
     assert isinstance(error, errors.RateLimitError)
     assert error.retry_after == 12.0
+
+
+HUGE = int("1" + "0" * 400)
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"data": [{"url": "u", "x": ' + b"[" * 200_000])
+def test_a_body_that_is_too_deep_to_read_is_an_unknown_outcome(body: bytes) -> None:
+    with pytest.raises(errors.OutcomeUnknownError):
+        read_image_answer(answer(200, body), order="o1")
+    assert isinstance(status_error(answer(502, body)), errors.ServerError)
+
+
+def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
+    found = read_image_answer(
+        answer(200, {"data": [{"url": "u"}], "meta": {"usage": {"credits_used": HUGE, "usd_spent": HUGE}}}), order="o1"
+    )
+
+    assert found.usage == Usage(None, None)
+    assert retry_after({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
+
+
+def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
+    found = read_image_answer(answer(203, {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}), order="o1")
+
+    assert (found.data, found.url) == (None, "https://a/b")

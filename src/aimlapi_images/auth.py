@@ -12,6 +12,7 @@ from aimlapi_images.errors import InvalidRequestError
 
 DEFAULT_BASE_URL: Final = "https://api.aimlapi.com"
 KEY_VARIABLES: Final = ("AIMLAPI_API_KEY", "AIML_API_KEY")
+_SHORTEST_SECRET: Final = 16
 BASE_URL_VARIABLES: Final = ("AIMLAPI_API_BASE", "AIML_API_BASE")
 
 
@@ -38,16 +39,17 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
         InvalidRequestError: It is not an http or https URL with a host, or has a password in it.
     """
     text = (base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL).strip()
+    shown = repr(text) if "@" not in text and "?" not in text else "(not shown: there may be a password in it)"
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise InvalidRequestError(f"base URL {text!r} is not a URL: {error}") from error
+        raise InvalidRequestError(f"base URL {shown} is not a URL") from error
     if url.userinfo:
         raise InvalidRequestError("the base URL has a user name or password in it; the key goes into api_key")
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidRequestError(f"base URL {text!r} has to begin with https:// (or http://) and a host")
+        raise InvalidRequestError(f"base URL {shown} has to begin with https:// (or http://) and a host")
     if url.query or url.fragment:
-        raise InvalidRequestError(f"base URL {text!r} has to end with its path: no query, no fragment")
+        raise InvalidRequestError(f"base URL {shown} has to end with its path: no query, no fragment")
     return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
 
 
@@ -67,6 +69,8 @@ class BearerAuth(httpx.Auth):
 
     def redact(self, text: bytes) -> bytes:
         """Blank out the key where a server repeats it."""
+        if len(self._secret) < _SHORTEST_SECRET:
+            return text  # no real key, and likely to be a part of something else
         return text.replace(self._secret.encode("ascii"), b"[API key]")
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ unknown outcome, or a failure of the API's servers.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,9 @@ _EMULATOR_KEY: Final = "emulator"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit. Errors are one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a prompt must not fail on what a terminal can show
     try:
         code = command.main(args=arguments, prog_name="aimlapi-images", standalone_mode=False)
     except click.exceptions.Abort:
@@ -97,7 +101,7 @@ def _option_help(field: Mapping[str, Any]) -> str:
 @click.option("--deadline", type=float, default=900.0, show_default=True, metavar="SECONDS", help="For all of it.")
 @click.option("--attempts", type=int, default=4, show_default=True, help="How often to try what is not billed.")
 @click.option("--emulator", is_flag=True, help="Draw a picture here instead: no key, no network, no cost.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is known of the image as one JSON object.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print what is known of the image as one JSON object.")
 def generate(
     prompt: str,
     output: Path | None,
@@ -107,7 +111,7 @@ def generate(
     deadline: float,
     attempts: int,
     emulator: bool,
-    as_json: bool,
+    json_wanted: bool,
     **options: Any,
 ) -> int:
     """Generate one image from PROMPT.
@@ -115,6 +119,7 @@ def generate(
     Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome.
     """
     from aimlapi_images import errors
+    from aimlapi_images.report import as_json, rescue, summary
 
     given = {name: value for name, value in options.items() if value is not None}
     if output is not None:
@@ -123,20 +128,23 @@ def generate(
     if timeout is not None:
         settings["timeout"] = timeout
     if emulator:
-        settings |= {"api_key": _EMULATOR_KEY, "transport": _emulator_transport()}
+        settings |= {"api_key": _EMULATOR_KEY, "transport": _emulator_transport(), "base_url": "http://emulator"}
     call: dict[str, Any] = {"options": given, "to": output or _free_path(prompt), **({"model": model} if model else {})}
     try:
         image = asyncio.run(_generate(prompt, attempts, settings, call))
     except errors.NotSavedError as error:
-        _complain(f"{error}; rescued as {_rescue(error.image)}")
+        _complain(f"{error}; {rescue(error.image.data, error.image.order)}")
         return USAGE
+    except errors.DecodeError as error:
+        _complain(f"{error}; {rescue(error.data, str(error.order))}" if error.data else str(error))
+        return UNKNOWN
     except errors.ImageError as error:
         _complain(str(error))
         return _exit_code(error)
     except KeyboardInterrupt:
         _complain("interrupted: if the request was sent already, it may be billed")
         return INTERRUPTED
-    click.echo(_as_json(image, emulated=emulator) if as_json else _summary(image, emulated=emulator))
+    click.echo(as_json(image, emulated=emulator) if json_wanted else summary(image, emulated=emulator))
     return 0
 
 
@@ -182,45 +190,6 @@ def _free_path(prompt: str) -> Path:
     from aimlapi_images.files import free_name
 
     return free_name(Path(), prompt)
-
-
-def _rescue(image: GeneratedImage) -> Path:
-    """A paid image that could not be written where it should: into the temporary folder, under its order's id."""
-    import tempfile
-
-    return asyncio.run(image.save(Path(tempfile.gettempdir()) / image.order))
-
-
-def _summary(image: GeneratedImage, *, emulated: bool) -> str:
-    cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
-    cost = "emulated, free" if emulated else cost
-    size = f"{image.width}x{image.height} {image.format}, {len(image.data):,} bytes"
-    return f"{image.path}  ({size}, {image.seconds:.1f} s, {cost})"
-
-
-def _as_json(image: GeneratedImage, *, emulated: bool) -> str:
-    import json
-
-    known = {
-        "path": str(image.path),
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": len(image.data),
-        "sha256": image.sha256,
-        "prompt": image.prompt,
-        "revised_prompt": image.revised_prompt,
-        "parameters": dict(image.parameters),
-        "url": image.url,
-        "credits_used": image.usage.credits_used,
-        "usd_spent": image.usage.usd_spent,
-        "emulated": emulated,
-        "order": image.order,
-        "inference_id": image.inference_id,
-        "attempts": image.attempts,
-        "seconds": round(image.seconds, 3),
-    }
-    return json.dumps(known, ensure_ascii=False)
 
 
 @command.command()

@@ -163,7 +163,13 @@ def _checked_image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: 
     try:
         format_ = read_format(data)
     except ValueError as error:
-        raise DecodeError(f"what came is not an image: {error}", data=data, order=order.id) from error
+        raise DecodeError(
+            f"what came is not an image: {error}",
+            data=data,
+            url=answer.url,
+            inference_id=answer.inference_id,
+            order=order.id,
+        ) from error
     return GeneratedImage(
         data=data,
         format=format_.name,

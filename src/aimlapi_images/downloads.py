@@ -58,7 +58,7 @@ class Downloader:
                 async with self._slots:
                     await self._fetch(httpx.URL(url), part)
                 return bytes(part.body)
-            except (_RefusedError, BodyTooLargeError, httpx.RequestError, httpx.InvalidURL) as error:
+            except Exception as error:  # whatever it is, the image is paid for, and its URL must not be lost
                 failures += 1
                 wait = self._wait(error, failures)
                 if wait is None:
@@ -78,7 +78,7 @@ class Downloader:
             if not error.passing:
                 return None
             asked = error.retry_after or 0.0
-        elif isinstance(error, BodyTooLargeError | httpx.InvalidURL | httpx.UnsupportedProtocol):
+        elif not isinstance(error, httpx.TransportError) or isinstance(error, httpx.UnsupportedProtocol):
             return None
         if failures >= self._policy.attempts or asked > self._policy.longest_retry_after:
             return None

@@ -162,14 +162,26 @@ class DecodeError(ImageError):
     """What came as an image is none, or is larger than allowed.
 
     Attributes:
-        data: What came, as far as it was read, so that nothing paid for is lost.
+        data: What came in place of an image; empty if it was more than is read.
+        url: Where it came from, if it did not come in the answer itself.
+        inference_id: The API's id of the request, to ask the provider about it.
     """
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, data: bytes = b"", order: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        data: bytes = b"",
+        url: str | None = None,
+        inference_id: str | None = None,
+        order: str | None = None,
+    ) -> None:
         super().__init__(message, order=order)
         self.data = data
+        self.url = url
+        self.inference_id = inference_id
 
 
 class DownloadError(ImageError):

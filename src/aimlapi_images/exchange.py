@@ -54,11 +54,17 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: Bearer
             "the provider's log has it under this order",
             order=order,
         ) from error
+    except RuntimeError as error:
+        if not http.is_closed:
+            raise
+        raise InvalidRequestError("the client was closed before this order was sent", order=order) from error
     except BodyTooLargeError as error:
         raise DecodeError(f"the answer is too large: {error}", order=order) from error
-    if response.status_code >= 400:
+    # Servers repeat what they were sent. An image's own answer is left as it is.
+    headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
+    if not response.is_success or not body.lstrip().startswith(b"{"):
         body = auth.redact(body)
-    return HTTPAnswer(status=response.status_code, headers=response.headers, body=body)
+    return HTTPAnswer(status=response.status_code, headers=headers, body=body)
 
 
 async def read_body(response: httpx.Response, limit: int, *, into: bytearray) -> bytearray:

@@ -82,7 +82,11 @@ def _rename_new(temporary: Path, target: Path) -> None:
     except OSError:
         # A file system without hard links: take the name first, then put the file in its place.
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        temporary.replace(target)
+        try:
+            temporary.replace(target)
+        except OSError:
+            target.unlink()
+            raise
 
 
 def free_name(folder: Path, words: str) -> Path:

@@ -46,6 +46,7 @@ def read_format(data: bytes) -> ImageFormat:
     name = _name(data)
     if name is None:
         raise ValueError(f"{len(data):,} bytes that are no PNG, JPEG, WebP or GIF")
+    # It gives -1 for what it cannot read, and raises nothing.
     width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
     if width < 1 or height < 1:
         raise ValueError(f"{len(data):,} bytes that begin as {name} and have no size")

@@ -45,7 +45,7 @@ class Order:
     @property
     def target(self) -> Path | None:
         """The file that is to be written, if the image comes in the format that was asked for."""
-        return None if self.to is None else Path(with_extension(self.to.absolute(), self.output_format))
+        return None if self.to is None else Path(with_extension(self.to.resolve(), self.output_format))
 
     @property
     def output_format(self) -> str:
@@ -150,5 +150,5 @@ def _check_spelling(unknown: Mapping[str, Any]) -> None:
 def _check_json(body: Mapping[str, Any]) -> None:
     try:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be sent as JSON: {error}") from error

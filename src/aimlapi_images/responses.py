@@ -73,16 +73,16 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
     Fields are judged by their value, not by their being there: empty and null are nothing.
 
     Raises:
-        APIStatusError: The status is not 200 or 201; the class follows the status.
+        APIStatusError: The status is not one of success; the class follows the status.
         OutcomeUnknownError: The status says success, and the body is not the API's JSON.
         NoImageError: There is neither a payload nor a URL in it.
         DecodeError: The payload is not valid base64.
     """
-    if answer.status not in (200, 201):
+    if not 200 <= answer.status < 300:
         raise status_error(answer, order=order)
     try:
         document = json.loads(answer.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutcomeUnknownError(
             f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
         ) from error
@@ -92,10 +92,11 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
         payload, url = entry.get("b64_json"), entry.get("url")
         if (isinstance(payload, str) and payload) or (isinstance(url, str) and url):
             revised_prompt = entry.get("revised_prompt")
+            url = _text(url) or None
             return ImageAnswer(
                 usage=_usage(answer.headers, body),
-                data=_decode(payload, order) if isinstance(payload, str) and payload else None,
-                url=url if isinstance(url, str) and url else None,
+                data=_decode(payload, url, answer, order) if isinstance(payload, str) and payload else None,
+                url=url,
                 revised_prompt=revised_prompt if isinstance(revised_prompt, str) else None,
                 inference_id=inference_id,
             )
@@ -110,7 +111,7 @@ def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusEr
     """The error that an answer with a status other than success means."""
     try:
         body: object = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = answer.body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
     fields = _mapping(body)
     upstream = _mapping(fields.get("error"))
@@ -141,7 +142,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
             return _not_negative(float(text))
         except ValueError:
             date = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return _not_negative((date - (now or datetime.now(UTC))).total_seconds())
@@ -182,13 +183,21 @@ def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:
     return Usage(credits_used=None if credits_used is None else round(credits_used), usd_spent=usd_spent)
 
 
-def _decode(payload: str, order: str) -> bytes:
+def _decode(payload: str, url: str | None, answer: HTTPAnswer, order: str) -> bytes | None:
+    """The payload's bytes; nothing if it is broken and there is a URL, too."""
     if payload.startswith("data:"):
         payload = payload.partition(",")[2]
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DecodeError(f"the image's base64 is invalid: {error}", data=payload.encode(), order=order) from error
+        if url is not None:
+            return None
+        raise DecodeError(
+            f"the image's base64 is invalid: {error}",
+            data=payload.encode("utf-8", "backslashreplace"),
+            inference_id=answer.headers.get("x-inference-id"),
+            order=order,
+        ) from error
 
 
 def _number(*values: object) -> float | None:
@@ -196,7 +205,7 @@ def _number(*values: object) -> float | None:
     for value in values:
         try:
             number = float(value)  # type: ignore[arg-type]  # what is no number is caught
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if 0 <= number < float("inf") and not isinstance(value, bool):
             return number

@@ -105,8 +105,8 @@ def _describe(error: ValidationError) -> Problem:
     limit: Any = error.validator_value
     value: Any = error.instance
     if rule == "required":
-        missing = [name for name in limit if name not in value]
-        field = ".".join(filter(None, [field, missing[0]]))
+        missing = next(name for name in limit if name not in value and error.message.startswith(repr(name)))
+        field = ".".join(filter(None, [field, missing]))
     text = " ".join(filter(None, [field, next(_wordings(rule, limit, value))]))
     return Problem(field=field, rule=rule, limit=limit, value=value, text=text)
 

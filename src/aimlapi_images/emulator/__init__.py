@@ -14,6 +14,8 @@ from __future__ import annotations
 import httpx
 
 try:
+    from starlette.types import ASGIApp
+
     from aimlapi_images.emulator.app import create_app
     from aimlapi_images.emulator.server import RunningEmulator, run, serve
 except ModuleNotFoundError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
@@ -22,11 +24,10 @@ except ModuleNotFoundError as error:  # pragma: no cover - tried with the built 
 __all__ = ["RunningEmulator", "create_app", "run", "serve", "transport"]
 
 
-def transport(*, api_key: str | None = None, latency: float = 0.0) -> httpx.AsyncBaseTransport:
+def transport(app: ASGIApp | None = None) -> httpx.AsyncBaseTransport:
     """The emulator as a transport for `ImageClient`: no port, no network.
 
     Args:
-        api_key: The one key that is accepted; any, if `None`.
-        latency: Seconds that a generation takes, beside drawing.
+        app: `create_app(…)`, with settings or middleware of yours; a plain one if `None`.
     """
-    return httpx.ASGITransport(create_app(api_key=api_key, latency=latency))
+    return httpx.ASGITransport(app or create_app())

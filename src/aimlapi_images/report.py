@@ -1,0 +1,52 @@
+"""What the command says of an image, and what it does with one that has nowhere to go."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from aimlapi_images.files import write_whole
+from aimlapi_images.images import GeneratedImage
+
+
+def rescue(data: bytes, name: str) -> str:
+    """What is paid for and cannot go where it should goes into the temporary folder, under its order's id."""
+    path = Path(tempfile.gettempdir()) / name
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        return f"nor could it be rescued as {path}: {error.strerror}"
+    return f"what came is rescued as {path}"
+
+
+def summary(image: GeneratedImage, *, emulated: bool) -> str:
+    """One line for a person."""
+    cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
+    cost = "emulated, free" if emulated else cost
+    size = f"{image.width}x{image.height} {image.format}, {len(image.data):,} bytes"
+    return f"{image.path}  ({size}, {image.seconds:.1f} s, {cost})"
+
+
+def as_json(image: GeneratedImage, *, emulated: bool) -> str:
+    """One line for a program: all that is known of the image but its bytes."""
+    known = {
+        "path": str(image.path),
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "bytes": len(image.data),
+        "sha256": image.sha256,
+        "prompt": image.prompt,
+        "revised_prompt": image.revised_prompt,
+        "parameters": dict(image.parameters),
+        "url": image.url,
+        "credits_used": image.usage.credits_used,
+        "usd_spent": image.usage.usd_spent,
+        "emulated": emulated,
+        "order": image.order,
+        "inference_id": image.inference_id,
+        "attempts": image.attempts,
+        "seconds": round(image.seconds, 3),
+    }
+    return json.dumps(known, ensure_ascii=False)
