@@ -123,7 +123,7 @@ async def test_a_refused_connection_was_not_sent() -> None:
 
 async def test_a_silent_server_is_given_up_after_the_timeout() -> None:
     with raw_server(None) as (url, requests):
-        async with ImageClient(KEY, base_url=url, timeout=0.05) as client:
+        async with ImageClient(KEY, base_url=url, timeout=0.5) as client:
             with pytest.raises(errors.OutcomeUnknownError, match="ReadTimeout"):
                 await client.generate("waiting")
 

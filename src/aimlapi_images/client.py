@@ -31,8 +31,8 @@ from aimlapi_rest.models import (
 )
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
-# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
 DEFAULT_RETRY: Final = RetryPolicy()
+# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
 

@@ -58,7 +58,7 @@ class Window:
 
     @property
     def full(self) -> bool:
-        """Whether it can still grow."""
+        """Whether it is as large as it may get."""
         return self._size >= self.most
 
     def size(self, now: float) -> int:
