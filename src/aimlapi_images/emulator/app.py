@@ -67,7 +67,7 @@ class Emulator:
             entry["b64_json"] = base64.b64encode(data).decode("ascii")
         else:
             entry["url"] = str(request.base_url).rstrip("/") + self._keep(picture)
-        usd = _PRICES[asked["quality"]][asked["size"] != "1024x1024"]
+        usd = _PRICES.get(asked["quality"], _PRICES["medium"])[asked["size"] != "1024x1024"]
         credits_used = round(usd * _CREDITS_PER_USD)
         answer = {
             "created": int(time.time()),
