@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aimlapi_images import cli, emulator, schema
+from aimlapi_images.cli.fields import option_type
 from conftest import KEY, PIXEL_ANSWER
 
 
@@ -145,7 +146,7 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_options_follow_the_type_of_their_field(field: dict[str, object], given: str, expected: object) -> None:
-    assert cli._option_type(field).convert(given, None, None) == expected
+    assert option_type(field).convert(given, None, None) == expected
 
 
 USAGE: list[tuple[list[str], str]] = [

@@ -20,7 +20,7 @@ from hypothesis import settings
 from PIL import Image, ImageFont
 
 from aimlapi_images import emulator, schema
-from aimlapi_images.emulator import app as emulator_app
+from aimlapi_images.emulator import pictures
 from aimlapi_images.emulator.lettering import _readable
 from aimlapi_images.emulator.painting import Picture, paint
 from conftest import KEY
@@ -99,7 +99,7 @@ def test_images_are_fetched_without_a_key(http: httpx.Client) -> None:
 
 
 def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulator_app, "_PICTURES_KEPT", 2)
+    monkeypatch.setattr(pictures, "_PICTURES_KEPT", 2)
     with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS) as http:
         urls = [ask(http, prompt=prompt, quality="low").json()["data"][0]["url"] for prompt in "abc"]
         found = [http.get(url).status_code for url in urls]

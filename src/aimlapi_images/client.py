@@ -16,8 +16,8 @@ from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
 from aimlapi_images.delivery import Delivery
 from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.generations import new_generation
 from aimlapi_images.images import GeneratedImage
-from aimlapi_images.orders import new_order
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.spending import Spending
 from aimlapi_images.throttle import Throttle
@@ -165,7 +165,7 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        new = new_order(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
+        new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
         seconds = _positive("deadline", deadline)
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 

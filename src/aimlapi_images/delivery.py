@@ -31,7 +31,6 @@ from aimlapi_images.responses import ImageAnswer, read_image_answer
 from aimlapi_images.retries import RetryPolicy, decide
 from aimlapi_images.spending import Spending
 from aimlapi_images.throttle import Throttle
-from aimlapi_rest.api.images import generate_image
 
 logger = logging.getLogger("aimlapi_images")
 
@@ -149,9 +148,7 @@ class Delivery:
             self._targets.remove(target)
 
     async def _attempt(self, order: Order, *, attempt: int) -> ImageAnswer:
-        # The generated module builds the request; its parser is left alone (see `responses`).
-        parts = generate_image._get_kwargs(body=order.request, x_client_request_id=order.request_id(attempt))
-        request = self._http.build_request(**parts)
+        request = self._http.build_request(**order.request(attempt))
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         logger.debug("order %s: attempt %d, POST %s", order.id, attempt, request.url)
@@ -176,7 +173,7 @@ def _checked_image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: 
         media_type=format_.media_type,
         width=format_.width,
         height=format_.height,
-        prompt=order.request.prompt,
+        prompt=order.prompt,
         parameters=order.parameters,
         usage=answer.usage,
         order=order.id,

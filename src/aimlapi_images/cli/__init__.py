@@ -1,0 +1,51 @@
+"""The command. Its options are the schema's fields; its exit codes are for scripts.
+
+0 done; 2 a usage error, or a request that cannot be right; 3 refused by the API; 4 network trouble, an
+unknown outcome, or a failure of the API's servers; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+
+try:
+    import click
+except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in an environment without it
+    sys.exit('aimlapi-images: the command needs an extra: pip install "aimlapi-images[cli]"')
+
+from aimlapi_images.cli.emulator import emulator
+from aimlapi_images.cli.endings import INTERRUPTED, USAGE, complain
+from aimlapi_images.cli.generate import generate
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit. Errors are one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a prompt must not fail on what a terminal can show
+    try:
+        code = command.main(args=arguments, prog_name="aimlapi-images", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(USAGE)
+    except click.UsageError as error:
+        complain(error.format_message(), hint=f"try: {error.ctx.command_path} --help" if error.ctx else None)
+        sys.exit(USAGE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="aimlapi-images", message="%(package)s %(version)s")
+def command() -> None:
+    """Images from AI/ML API's model openai/gpt-image-1-5.
+
+    The key is read from AIMLAPI_API_KEY (or AIML_API_KEY). `--emulator` needs none and costs nothing.
+    """
+
+
+command.add_command(generate)
+command.add_command(emulator)

@@ -1,0 +1,75 @@
+"""The emulator's answers: an image with its cost, or an error in the API's own words."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from aimlapi_images import schema
+
+_CREDITS_PER_USD: Final = 2_000_000
+_TOLD: Final = ("background", "output_format", "quality", "size")
+
+
+class ApiError(HTTPException):
+    """An error answer, in the API's own words."""
+
+    def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(status, message)
+        self.details = details
+
+
+def image_answer(
+    request: Request, images: Sequence[Mapping[str, Any]], asked: Mapping[str, Any], usd: float
+) -> JSONResponse:
+    """The answer that brings images.
+
+    Args:
+        request: The request that is answered.
+        images: Fields of each entry of `data`.
+        asked: The request's fields, defaults included.
+        usd: What it costs, in US dollars.
+    """
+    credits_used = round(usd * _CREDITS_PER_USD)
+    empty = {"b64_json": None, "url": None, "revised_prompt": None}
+    answer = {
+        "created": int(time.time()),
+        "data": [{**empty, **image} for image in images],
+        **{name: asked[name] for name in _TOLD if name in asked},
+        "meta": {"usage": {"credits_used": credits_used, "usd_spent": usd}},
+    }
+    cost = {"x-aimlapi-credits-used": str(credits_used), "x-aimlapi-usd-spent": str(usd)}
+    return JSONResponse(answer, headers={**correlation(request), **cost})
+
+
+async def error_answer(request: Request, error: Exception) -> Response:
+    """The answer to what went wrong."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these alone
+    body: dict[str, Any] = {
+        "message": error.detail or HTTPStatus(error.status_code).phrase,
+        "path": request.url.path,
+        "requestId": str(uuid.uuid4()),
+        "statusCode": error.status_code,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    if isinstance(error, ApiError) and error.details:
+        body["meta"] = error.details
+    return JSONResponse(body, status_code=error.status_code, headers={**correlation(request), **(error.headers or {})})
+
+
+def correlation(request: Request) -> dict[str, str]:
+    """The headers by which an answer can be told from others."""
+    headers = {"x-inference-id": str(uuid.uuid4())}
+    sent = request.headers.get("x-client-request-id")
+    # As the API does: an id that breaks the rules is dropped, and nothing is said of it.
+    if sent is not None and not schema.request_id_problems(sent):
+        headers["x-client-request-id"] = sent
+    return headers

@@ -1,0 +1,75 @@
+"""What the emulator has generated, by URL; and what is asked for, as a picture."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aimlapi_images.emulator.answers import ApiError
+from aimlapi_images.emulator.painting import Picture, paint
+
+# Pictures are drawn when they are fetched; what is kept for a URL is the request alone.
+_PICTURES_KEPT: Final = 10_000
+IMAGES_PATH: Final = "/generations/emulated"
+
+# US dollars for a square and for a larger image. Made up, in the order of real prices.
+_PRICES: Final = {"low": (0.009, 0.013), "medium": (0.034, 0.050), "high": (0.133, 0.200)}
+
+
+@attrs.define
+class Pictures:
+    """The pictures that can be fetched; the oldest are forgotten."""
+
+    _kept: OrderedDict[str, Picture] = attrs.field(factory=OrderedDict, init=False, repr=False)
+
+    async def entry(self, request: Request, picture: Picture, response_format: str) -> dict[str, Any]:
+        """Where the picture is, or its bytes: the fields of an answer's entry."""
+        if response_format == "b64_json":
+            data = await run_in_threadpool(paint, picture)
+            return {"b64_json": base64.b64encode(data).decode("ascii")}
+        return {"url": str(request.base_url).rstrip("/") + self._keep(picture)}
+
+    async def image(self, request: Request) -> Response:
+        """An image by its URL; without a key, as from a CDN."""
+        picture = self._kept.get(request.path_params["name"])
+        if picture is None:
+            raise ApiError(404, "There is no such image, or it has expired.")
+        data = await run_in_threadpool(paint, picture)
+        return Response(data, media_type=f"image/{picture.output_format}")
+
+    def _keep(self, picture: Picture) -> str:
+        """Remember a picture, forget the oldest, and give the path that shows it."""
+        digest = hashlib.sha256(repr(attrs.astuple(picture)).encode("utf-8", "backslashreplace")).hexdigest()[:32]
+        name = f"{digest}.{picture.output_format}"
+        self._kept[name] = picture
+        self._kept.move_to_end(name)
+        if len(self._kept) > _PICTURES_KEPT:
+            self._kept.popitem(last=False)
+        return f"{IMAGES_PATH}/{name}"
+
+
+def picture_of(asked: Mapping[str, Any]) -> Picture:
+    """What a request asks for, defaults included, as a picture."""
+    width, height = map(int, asked["size"].split("x"))
+    return Picture(
+        prompt=asked["prompt"],
+        width=width,
+        height=height,
+        quality=asked["quality"],
+        output_format=asked["output_format"],
+        compression=asked["output_compression"],
+        transparent=asked["background"] == "transparent",
+    )
+
+
+def price_of(asked: Mapping[str, Any]) -> float:
+    """What a request costs, in US dollars."""
+    return _PRICES.get(asked["quality"], _PRICES["medium"])[asked["size"] != "1024x1024"]
