@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors, exchange
-from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
+from aimlapi_images.client import ImageClient
+from aimlapi_images.connections import DEFAULT_TIMEOUT
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimlapi_images import errors
-from aimlapi_images.images import Usage
+from aimlapi_images import Usage, errors
 from aimlapi_images.responses import HTTPAnswer, read_image_answer, retry_after, status_error
 from conftest import PIXEL
 
@@ -132,7 +131,7 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
 @pytest.mark.parametrize(("body", "data", "url"), [row[1:] for row in DATA], ids=[row[0] for row in DATA])
 @pytest.mark.parametrize("status", [200, 201])
 def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
-    found = read_image_answer(answer(status, body), order="o1")
+    (found,) = read_image_answer(answer(status, body), order="o1").entries
 
     assert (found.data, found.url) == (data, url)
 
@@ -203,7 +202,7 @@ def test_cost_comes_from_headers_or_body_and_is_none_when_unknown(
 def test_the_rewritten_prompt_is_kept() -> None:
     found = read_image_answer(answer(200, {"data": [{"url": "u", "revised_prompt": "A larger fox"}]}), order="o1")
 
-    assert found.revised_prompt == "A larger fox"
+    assert found.entries[0].revised_prompt == "A larger fox"
 
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -256,6 +255,8 @@ def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
 
 
 def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
-    found = read_image_answer(answer(203, {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}), order="o1")
+    body = {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}
+
+    (found,) = read_image_answer(answer(203, body), order="o1").entries
 
     assert (found.data, found.url) == (None, "https://a/b")

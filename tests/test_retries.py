@@ -14,7 +14,7 @@ from aimlapi_images import ImageClient, RetryPolicy, errors
 from aimlapi_images.errors import APIStatusError, ImageError
 from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.responses import HTTPAnswer, status_error
-from aimlapi_images.retries import Retry, backoff, decide
+from aimlapi_images.retries import backoff, decide
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script
 from virtual_time import run_in_virtual_time
 
@@ -58,20 +58,20 @@ def test_every_status_has_an_outcome_and_only_the_unbilled_are_sent_again(status
     assert again is None or not error.may_be_billed
 
 
-DECISIONS: list[tuple[str, RetryPolicy, ImageError, int, Retry | None]] = [
-    ("not sent", RetryPolicy(), errors.ConnectionFailedError("x"), 1, Retry(1.0)),
-    ("not sent, third time", RetryPolicy(), errors.ConnectionFailedError("x"), 3, Retry(4.0)),
+DECISIONS: list[tuple[str, RetryPolicy, ImageError, int, float | None]] = [
+    ("not sent", RetryPolicy(), errors.ConnectionFailedError("x"), 1, 1.0),
+    ("not sent, third time", RetryPolicy(), errors.ConnectionFailedError("x"), 3, 4.0),
     ("not sent, last time", RetryPolicy(), errors.ConnectionFailedError("x"), 4, None),
-    ("failed", RetryPolicy(), refusal(500), 2, Retry(2.0)),
+    ("failed", RetryPolicy(), refusal(500), 2, 2.0),
     ("failed, no retries", RetryPolicy(attempts=1), refusal(500), 1, None),
-    ("rate, at any time", RetryPolicy(attempts=1), refusal(429, "120"), 99, Retry(0.0, counts=False)),
+    ("rate, at any time", RetryPolicy(attempts=1), refusal(429, "120"), 99, 0.0),
     ("rate, asks for too long", RetryPolicy(), refusal(429, "121"), 0, None),
     ("rate, for the hour", RetryPolicy(), refusal(429, message="Free-tier limit: You've reached …"), 0, None),
-    ("unavailable, says when", RetryPolicy(), refusal(503, "9"), 0, Retry(0.0, counts=False)),
+    ("unavailable, says when", RetryPolicy(), refusal(503, "9"), 0, 0.0),
     ("refused", RetryPolicy(), refusal(400), 1, None),
     ("no credits", RetryPolicy(), refusal(402), 1, None),
     ("unknown", RetryPolicy(), errors.OutcomeUnknownError("x"), 1, None),
-    ("unknown, asked for", RetryPolicy(retry_unknown="always"), errors.OutcomeUnknownError("x"), 1, Retry(1.0)),
+    ("unknown, asked for", RetryPolicy(retry_unknown="always"), errors.OutcomeUnknownError("x"), 1, 1.0),
     ("unknown, too often", RetryPolicy(retry_unknown="always"), errors.OutcomeUnknownError("x"), 4, None),
     ("proxy gave up", RetryPolicy(), refusal(524), 1, None),
 ]
@@ -80,7 +80,7 @@ DECISIONS: list[tuple[str, RetryPolicy, ImageError, int, Retry | None]] = [
 @pytest.mark.parametrize(
     ("policy", "error", "failures", "expected"), [row[1:] for row in DECISIONS], ids=[row[0] for row in DECISIONS]
 )
-def test_the_decision(policy: RetryPolicy, error: ImageError, failures: int, expected: Retry | None) -> None:
+def test_the_decision(policy: RetryPolicy, error: ImageError, failures: int, expected: float | None) -> None:
     assert decide(policy, error, failures, chance=0.0) == expected
 
 
@@ -99,7 +99,7 @@ def test_waits_double_up_to_a_limit_and_are_spread(failures: int, chance: float)
         ({"attempts": True}, "attempts is True"),
         ({"first_wait": -1}, "first_wait is -1"),
         ({"longest_retry_after": float("nan")}, "longest_retry_after is nan"),
-        ({"retry_unknown": "sometimes"}, "retry_unknown is 'sometimes', and has to be 'never' or 'always'"),
+        ({"retry_unknown": "sometimes"}, "retry_unknown is 'sometimes', and has to be 'never', 'if-unbilled' or 'always'"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, Any], message: str) -> None:

@@ -11,10 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aimlapi_images.account import Balance, LogEntry, LogPage
+    from aimlapi_images.budget import Budget
     from aimlapi_images.client import ImageClient
     from aimlapi_images.errors import (
         APIStatusError,
         AuthenticationError,
+        BudgetExceededError,
         ConnectionFailedError,
         ContentPolicyError,
         DeadlineExceededError,
@@ -31,13 +34,16 @@ if TYPE_CHECKING:
         RateLimitError,
         ServerError,
     )
-    from aimlapi_images.images import GeneratedImage, Usage
+    from aimlapi_images.images import GeneratedImage
     from aimlapi_images.retries import RetryPolicy
-    from aimlapi_images.spending import Spending
+    from aimlapi_images.spending import Spending, Usage
 
 __all__ = [
     "APIStatusError",
     "AuthenticationError",
+    "Balance",
+    "Budget",
+    "BudgetExceededError",
     "ConnectionFailedError",
     "ContentPolicyError",
     "DeadlineExceededError",
@@ -48,6 +54,8 @@ __all__ = [
     "ImageError",
     "InsufficientCreditsError",
     "InvalidRequestError",
+    "LogEntry",
+    "LogPage",
     "NoImageError",
     "NotFoundError",
     "NotSavedError",
@@ -61,11 +69,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Balance": "account",
+    "Budget": "budget",
+    "LogEntry": "account",
+    "LogPage": "account",
     "ImageClient": "client",
     "GeneratedImage": "images",
     "RetryPolicy": "retries",
     "Spending": "spending",
-    "Usage": "images",
+    "Usage": "spending",
 }
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import platform
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 
-from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
+from aimlapi_images.account import Balance, LogPage
+from aimlapi_images.budget import Budget, Ledger
+from aimlapi_images.collection import Collector
+from aimlapi_images.connections import DEFAULT_TIMEOUT, Connections, positive
 from aimlapi_images.delivery import Delivery
 from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.generations import new_generation
 from aimlapi_images.images import GeneratedImage
+from aimlapi_images.queries import Queries
+from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
+from aimlapi_images.sending import Sender
 from aimlapi_images.spending import Spending
+from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
 from aimlapi_rest.models import (
+    GetLogsLogStatus,
     ImageGenerationRequestBackground,
     ImageGenerationRequestModeration,
     ImageGenerationRequestOutputFormat,
@@ -32,8 +38,6 @@ from aimlapi_rest.models import (
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
-# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
-DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
 
 class ImageClient:
@@ -53,6 +57,9 @@ class ImageClient:
             10 s at the most. The default is 10 s to connect and 300 s to wait for an answer.
         deadline: Seconds for each order, its waiting, retries and download included; no limit if `None`.
         retry: What is sent again, and when. What may have been billed is not, by default.
+        budget: How much all orders of this client may cost together; any amount if `None`.
+        observer: Is told each step of each order, and is waited for before the next one is taken: when it
+            returns from `Generated`, the download begins.
         transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
         download_transport: What carries downloads of image URLs; `transport` if `None`.
         headers: Sent with each request to the API, and not with downloads.
@@ -71,36 +78,33 @@ class ImageClient:
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         deadline: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        budget: Budget | None = None,
+        observer: Observer | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         download_transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
-        url = find_base_url(base_url)
-        auth = BearerAuth(find_api_key(api_key), url)
-        options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False}
-        if transport is None:
-            # One for both clients: loading the certificates takes longer than all else here.
-            options["verify"] = httpx.create_ssl_context()
-        # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
-        # Idle connections are dropped long before a server would: a request that meets a closing one has an
-        # unknown outcome, and costs more than a new connection.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency, keepalive_expiry=2.0)
-        agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        self._connections = Connections(
+            api_key=api_key,
+            base_url=base_url,
+            most=max_concurrency,
+            timeout=timeout,
+            transport=transport,
+            download_transport=download_transport,
+            headers=headers,
+        )
         self._max_concurrency = max_concurrency
-        self._base_url = url
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._api = httpx.AsyncClient(
-            base_url=url, limits=limits, transport=transport, headers={**agent, **(headers or {})}, **options
-        )
-        self._downloads = httpx.AsyncClient(
-            limits=limits, transport=download_transport or transport, headers=agent, **options
-        )
-        downloader = Downloader(self._downloads, url, max_concurrency, retry)
-        self._deadline = _positive("deadline", deadline)
-        throttle = Throttle(retry, max_concurrency, _positive("requests_per_minute", requests_per_minute))
-        self._delivery = Delivery(self._api, auth, downloader, throttle, retry)
+        self._deadline = positive("deadline", deadline)
+        self._ledger = Ledger(budget)
+        http, auth, report = self._connections.api, self._connections.auth, Reporter(observer)
+        self._queries = Queries(http, auth, retry)
+        throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute), self._ledger)
+        log = LogWatch(self._queries, retry.longest_log_wait)
+        sender = Sender(http, auth, throttle, self._ledger, retry, log, report)
+        downloader = Downloader(self._connections.downloads, self._connections.base_url, max_concurrency, retry)
+        self._delivery = Delivery(sender, Collector(downloader), report)
 
     async def generate(
         self,
@@ -146,6 +150,7 @@ class ImageClient:
 
         Raises:
             InvalidRequestError: The request cannot be right. Nothing was sent.
+            BudgetExceededError: It does not fit into the budget. Nothing was sent.
             ConnectionFailedError: Nothing was sent, and retries did not help.
             APIStatusError: The API refused, or failed again and again; the class says how.
             OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
@@ -155,7 +160,7 @@ class ImageClient:
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """
-        self._check_usable()
+        self._connections.check_usable()
         parameters = {
             "size": size,
             "quality": quality,
@@ -166,26 +171,60 @@ class ImageClient:
             "response_format": response_format,
         }
         new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
-        seconds = _positive("deadline", deadline)
+        seconds = positive("deadline", deadline)
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 
     @property
     def spending(self) -> Spending:
         """What this client's orders have cost so far, as far as the API said."""
-        return self._delivery.spending
+        return self._ledger.spending
 
-    def _check_usable(self) -> None:
-        if self._api.is_closed:
-            raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
-        loop = asyncio.get_running_loop()
-        if self._loop not in (None, loop):
-            raise InvalidRequestError("this client belongs to another event loop: make one for each asyncio.run()")
-        self._loop = loop
+    async def balance(self) -> Balance:
+        """What is left on the account.
+
+        Raises:
+            APIStatusError: The API refused, or failed again and again; the class says how.
+            ConnectionFailedError: No answer came, and asking again did not help.
+        """
+        self._connections.check_usable()
+        return await self._queries.balance()
+
+    async def logs(
+        self,
+        *,
+        period: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
+        model: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> LogPage:
+        """One page of the provider's log, which has a row for each request, some time after it ended.
+
+        Args:
+            period: A span of time by its name, in place of `start` and `end`.
+            start: The beginning of a span of at most 92 days. Local time, if it has no zone.
+            end: Its end; now if `None`.
+            status: Requests that ended so alone: `succeeded`, `failed`, or both.
+            model: Requests for this model alone.
+            limit: How many rows at the most.
+            offset: How many rows to leave out.
+
+        Raises:
+            InvalidRequestError: The log cannot be asked that.
+            APIStatusError: The API refused, or failed again and again; the class says how. It takes 200 such
+                questions a minute.
+            ConnectionFailedError: No answer came, and asking again did not help.
+        """
+        self._connections.check_usable()
+        return await self._queries.logs(
+            period=period, start=start, end=end, status=status, model=model, limit=limit, offset=offset
+        )
 
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
-        await self._api.aclose()
-        await self._downloads.aclose()
+        await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,21 +235,4 @@ class ImageClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"ImageClient(base_url={str(self._base_url)!r}, max_concurrency={self._max_concurrency})"
-
-
-def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
-    if isinstance(timeout, httpx.Timeout):
-        return timeout
-    seconds = _positive("timeout", timeout)
-    if seconds is None:
-        raise InvalidRequestError("timeout is None, and nothing here waits without end")
-    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
-
-
-def _positive(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
-    return value
+        return f"ImageClient(base_url={str(self._connections.base_url)!r}, max_concurrency={self._max_concurrency})"

@@ -3,70 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-import httpx
 
-from aimlapi_images.auth import BearerAuth
-from aimlapi_images.downloads import Downloader
-from aimlapi_images.errors import (
-    DecodeError,
-    ImageError,
-    InvalidRequestError,
-    NotSavedError,
-)
-from aimlapi_images.exchange import exchange
-from aimlapi_images.formats import read_format
+from aimlapi_images.collection import Collector
+from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
-from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.progress import Progress
-from aimlapi_images.responses import ImageAnswer, read_image_answer
-from aimlapi_images.retries import RetryPolicy, decide
-from aimlapi_images.spending import Spending
-from aimlapi_images.throttle import Throttle
-
-logger = logging.getLogger("aimlapi_images")
+from aimlapi_images.sending import Sender
+from aimlapi_images.steps import Delivered, Failed, Generated, Reporter, Step, Unknown
 
 
+@attrs.define
 class Delivery:
-    """Carries out orders, first come, first served; sends again what may be sent again.
-
-    Args:
-        http: The client for the API.
-        auth: The key for it.
-        downloader: Fetches images that come as a URL.
-        throttle: Who may go when.
-        policy: What is sent again.
-        chance: Gives random numbers from 0 to 1.
+    """Carries out orders, first come, first served.
 
     Attributes:
-        spending: What all orders have cost so far.
+        sender: Gets the API's answer.
+        collector: Gets the images out of it.
+        report: Is told the steps.
     """
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        auth: BearerAuth,
-        downloader: Downloader,
-        throttle: Throttle,
-        policy: RetryPolicy,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._http = http
-        self._auth = auth
-        self._downloader = downloader
-        self._throttle = throttle
-        self._policy = policy
-        self._chance = chance
-        self._targets: set[Path] = set()
-        self.spending = Spending()
+    sender: Sender
+    collector: Collector
+    report: Reporter
+    _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def deliver(self, order: Order, deadline: float | None = None) -> GeneratedImage:
         """Send the order until it is answered, fetch its image, and write it where the order says.
@@ -78,59 +44,59 @@ class Delivery:
         Raises:
             ImageError: Whatever went wrong; its `may_be_billed` says whether it may cost something.
         """
-        with self._target_taken(order):
-            progress = Progress()
-            try:
-                async with asyncio.timeout(deadline) as limit:
-                    image = await self._image(order, progress)
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise progress.deadline_exceeded(order.id, deadline) from error
-            return image if order.to is None else await _written(image, order)
+        progress = Progress()
+        try:
+            with self._target_taken(order):
+                image = await self._in_time(order, deadline, progress)
+                if order.to is not None:
+                    image = await _written(image, order, order.to)
+        except ImageError as error:
+            unknown = error.may_be_billed and not progress.answered
+            await self._report_failure((Unknown if unknown else Failed)(order.id, error), error)
+            raise
+        await self._report_paid(Delivered(order.id, image), progress)
+        if progress.not_reported is not None:
+            raise NotSavedError(
+                f"the image is generated and paid for, but the observer failed: {progress.not_reported!r}. "
+                "The image is in this error's `image`",
+                image=image,
+                order=order.id,
+            ) from progress.not_reported
+        return image
+
+    async def _in_time(self, order: Order, deadline: float | None, progress: Progress) -> GeneratedImage:
+        try:
+            async with asyncio.timeout(deadline) as limit:
+                return await self._image(order, progress)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise progress.deadline_exceeded(order.id, deadline) from error
 
     async def _image(self, order: Order, progress: Progress) -> GeneratedImage:
         started = time.monotonic()
-        answer = await self._answer(order, progress)
-        data = answer.data
-        if data is None:
-            assert answer.url is not None  # noqa: S101 - an answer has one or the other
-            progress.enter("download", url=answer.url)
-            data = await self._downloader.fetch(answer.url, order=order.id)
-        seconds = time.monotonic() - started
-        image = _checked_image(order, answer, data, attempts=progress.attempts, seconds=seconds)
-        logger.debug("order %s: %s, %d bytes, %.1f s", order.id, image.format, len(image.data), image.seconds)
-        return image
+        answer = await self.sender.answer(order, progress)
+        urls = tuple(entry.url for entry in answer.entries if entry.data is None and entry.url is not None)
+        progress.answered = True
+        progress.enter("download", url=urls[0] if urls else None)
+        await self._report_paid(
+            Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id), progress
+        )
+        return await self.collector.collect(order, answer, attempts=progress.attempts, started=started)
 
-    async def _answer(self, order: Order, progress: Progress) -> ImageAnswer:
-        ticket = self._throttle.ticket(order.id)
-        failures = 0
-        while True:
-            progress.enter("queue")
-            try:
-                # Held while the API works, and neither during a backoff nor while the image is fetched.
-                async with self._throttle.turn(ticket):
-                    progress.enter("request")
-                    answer = await self._attempt(order, attempt=progress.attempts)
-                self.spending = self.spending.with_order(answer.usage)
-                return answer
-            except asyncio.CancelledError:
-                if progress.phase == "request":
-                    self.spending = self.spending.with_unknown_outcome()
-                raise
-            except ImageError as error:
-                if progress.phase == "queue":
-                    raise
-                if error.may_be_billed:
-                    self.spending = self.spending.with_unknown_outcome()
-                progress.failed(error)
-                failures += outcome_of(error) is not Outcome.LATER
-                retry = decide(self._policy, error, failures, self._chance())
-                logger.debug("order %s: attempt %d: %s: %s", order.id, progress.attempts, error, retry or "given up")
-                if retry is None:
-                    raise
-            progress.enter("backoff")
-            await asyncio.sleep(retry.wait)
+    async def _report_paid(self, step: Step, progress: Progress) -> None:
+        """Report what is paid for. An observer that fails must not cost the image."""
+        try:
+            await self.report(step)
+        except Exception as error:
+            progress.not_reported = progress.not_reported or error
+
+    async def _report_failure(self, step: Step, error: ImageError) -> None:
+        """Report the end. An observer that fails must not hide it."""
+        try:
+            await self.report(step)
+        except Exception as problem:
+            error.add_note(f"the observer failed, too: {problem!r}")
 
     @contextmanager
     def _target_taken(self, order: Order) -> Iterator[None]:
@@ -147,48 +113,15 @@ class Delivery:
         finally:
             self._targets.remove(target)
 
-    async def _attempt(self, order: Order, *, attempt: int) -> ImageAnswer:
-        request = self._http.build_request(**order.request(attempt))
-        # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
-        request.headers["Idempotency-Key"] = order.id
-        logger.debug("order %s: attempt %d, POST %s", order.id, attempt, request.url)
-        answer = await exchange(self._http, request, self._auth, order=order.id)
-        return read_image_answer(answer, order=order.id)
 
-
-def _checked_image(order: Order, answer: ImageAnswer, data: bytes, *, attempts: int, seconds: float) -> GeneratedImage:
+async def _written(image: GeneratedImage, order: Order, to: Path) -> GeneratedImage:
+    """Write the image, and the others of its answer beside it."""
     try:
-        format_ = read_format(data)
-    except ValueError as error:
-        raise DecodeError(
-            f"what came is not an image: {error}",
-            data=data,
-            url=answer.url,
-            inference_id=answer.inference_id,
-            order=order.id,
-        ) from error
-    return GeneratedImage(
-        data=data,
-        format=format_.name,
-        media_type=format_.media_type,
-        width=format_.width,
-        height=format_.height,
-        prompt=order.prompt,
-        parameters=order.parameters,
-        usage=answer.usage,
-        order=order.id,
-        attempts=attempts,
-        seconds=seconds,
-        url=answer.url,
-        revised_prompt=answer.revised_prompt,
-        inference_id=answer.inference_id,
-    )
-
-
-async def _written(image: GeneratedImage, order: Order) -> GeneratedImage:
-    assert order.to is not None  # noqa: S101 - asked by the caller
-    try:
-        path = await image.save(order.to)
+        path = await image.save(to)
+        others = [
+            attrs.evolve(other, path=await _save_beside(other, path, number))
+            for number, other in enumerate(image.others, 2)
+        ]
     except OSError as error:
         raise NotSavedError(
             f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
@@ -196,4 +129,13 @@ async def _written(image: GeneratedImage, order: Order) -> GeneratedImage:
             image=image,
             order=order.id,
         ) from error
-    return attrs.evolve(image, path=path)
+    return attrs.evolve(image, path=path, others=tuple(others))
+
+
+async def _save_beside(image: GeneratedImage, first: Path, number: int) -> Path:
+    """Save as `fox-2.png` beside `fox.png`, or with the next number that is free."""
+    while True:
+        try:
+            return await image.save(first.with_stem(f"{first.stem}-{number}"))
+        except FileExistsError:
+            number += 1

@@ -2,6 +2,7 @@
 
 ImageError
 ├── InvalidRequestError         refused here, before anything was sent (also a ValueError)
+├── BudgetExceededError         not sent: it would have cost more than the budget has left
 ├── ConnectionFailedError       not sent: nobody answered at the address
 ├── OutcomeUnknownError         sent, but no whole answer came back: it may have been billed
 ├── APIStatusError              the API answered with an error status
@@ -24,7 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aimlapi_images.account import LogEntry
     from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.spending import Usage
 
 
 class ImageError(Exception):
@@ -33,9 +36,11 @@ class ImageError(Exception):
     Attributes:
         order: The id of the order that failed, or `None` where it never became one.
         may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
+        log: What the provider's log says of the last attempt, if it was asked and knew it.
     """
 
     may_be_billed: bool = False
+    log: LogEntry | None = None
 
     def __init__(self, message: str, *, order: str | None = None) -> None:
         super().__init__(message)
@@ -58,6 +63,10 @@ def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]
 
 class InvalidRequestError(ImageError, ValueError):
     """The request cannot be right, and was not sent. Nothing was billed."""
+
+
+class BudgetExceededError(ImageError):
+    """The order was not sent: it would have cost more than the budget has left. Nothing was billed."""
 
 
 class ConnectionFailedError(ImageError):
@@ -165,6 +174,7 @@ class DecodeError(ImageError):
         data: What came in place of an image; empty if it was more than is read.
         url: Where it came from, if it did not come in the answer itself.
         inference_id: The API's id of the request, to ask the provider about it.
+        images: What else the same answer brought, whole.
     """
 
     may_be_billed = True
@@ -182,6 +192,7 @@ class DecodeError(ImageError):
         self.data = data
         self.url = url
         self.inference_id = inference_id
+        self.images: tuple[GeneratedImage, ...] = ()
 
 
 class DownloadError(ImageError):
@@ -191,13 +202,27 @@ class DownloadError(ImageError):
 
     Attributes:
         url: Where the image is.
+        usage: What the order cost.
+        inference_id: The API's id of the request, to ask the provider about it.
+        images: What else the same answer brought, whole.
     """
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, url: str, order: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str,
+        usage: Usage | None = None,
+        inference_id: str | None = None,
+        order: str | None = None,
+    ) -> None:
         super().__init__(message, order=order)
         self.url = url
+        self.usage = usage
+        self.inference_id = inference_id
+        self.images: tuple[GeneratedImage, ...] = ()
 
 
 class DeadlineExceededError(ImageError, TimeoutError):
@@ -205,7 +230,8 @@ class DeadlineExceededError(ImageError, TimeoutError):
 
     Attributes:
         phase: What it was doing: `queue` (waiting for its turn), `request` (waiting for the API), `backoff`
-            (waiting to try again) or `download` (fetching the image, which is paid for).
+            (waiting to try again), `log` (waiting for the provider's log to tell of it) or `download` (fetching
+            the image, which is paid for).
         url: Where the image is, if the API said so.
     """
 

@@ -27,7 +27,9 @@ class BodyTooLargeError(Exception):
     """A body went on beyond its limit."""
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, auth: BearerAuth, *, order: str) -> HTTPAnswer:
+async def exchange(
+    http: httpx.AsyncClient, request: httpx.Request, auth: BearerAuth, *, order: str | None = None
+) -> HTTPAnswer:
     """Send one request to the API and read its answer, whatever the status.
 
     Raises:

@@ -14,22 +14,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aimlapi_images.files import check_target, write_whole
+from aimlapi_images.spending import Usage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-@attrs.frozen
-class Usage:
-    """What an order cost.
-
-    Attributes:
-        credits_used: In credits, or `None` if the API did not say.
-        usd_spent: In US dollars, or `None` if the API said neither dollars nor credits.
-    """
-
-    credits_used: int | None = None
-    usd_spent: float | None = None
 
 
 def _shorten(text: str) -> str:
@@ -51,11 +39,13 @@ class GeneratedImage:
         revised_prompt: The prompt as the provider rewrote it, if it did and said so.
         prompt: The prompt as it was sent.
         parameters: What was sent beside the prompt.
-        usage: What it cost.
+        usage: What the order cost.
         inference_id: The API's id of the request.
         order: The id of the order.
         attempts: How many times the request was sent.
         seconds: From the first attempt to the whole image, in seconds.
+        others: The further images of the same answer, where `options` asked for several. They are written beside
+            `path`, as `fox-2.png`, and their `usage` is unknown: that of the order is with the first.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data):,} bytes>")
@@ -73,6 +63,7 @@ class GeneratedImage:
     url: str | None = None
     revised_prompt: str | None = attrs.field(default=None, repr=lambda text: text and _shorten(text))
     inference_id: str | None = None
+    others: tuple[GeneratedImage, ...] = ()
 
     @property
     def sha256(self) -> str:

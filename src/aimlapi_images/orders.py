@@ -19,6 +19,11 @@ from aimlapi_images.files import check_target
 from aimlapi_images.formats import with_extension
 
 _DEFAULT_FORMAT = "png"
+# The schema does not say what a price depends on: what makes an image larger, better or more than one.
+_PRICED_BY = (
+    *("model", "n", "num_images", "quality"),
+    *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
+)
 
 
 @attrs.frozen
@@ -46,6 +51,12 @@ class Order(abc.ABC):
     @abc.abstractmethod
     def request(self, attempt: int) -> dict[str, Any]:
         """One attempt's request, in the words of `httpx.AsyncClient.build_request`."""
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What decides the price: orders of one kind cost about the same."""
+        parameters = self.parameters
+        return type(self), *(repr(parameters.get(name)) for name in _PRICED_BY)
 
     def request_id(self, attempt: int) -> str:
         """The client request id of one attempt, counted from 1."""

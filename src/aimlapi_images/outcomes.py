@@ -39,6 +39,8 @@ def outcome_of(error: ImageError) -> Outcome:
             return Outcome.UNKNOWN
         case ServerError():
             return Outcome.FAILED
+        case _ if error.log is not None and error.log.status == "failed":
+            return Outcome.FAILED
         case APIStatusError():
             return Outcome.REFUSED
     return Outcome.REFUSED

@@ -12,6 +12,7 @@ _PHASES: Final = {
     "queue": "the wait for its turn",
     "request": "the wait for the API's answer",
     "backoff": "the wait before another attempt",
+    "log": "the wait for the provider's log to tell of it",
     "download": "the download",
 }
 
@@ -21,11 +22,13 @@ class Progress:
     """How far an order has come.
 
     Attributes:
-        phase: What it is doing: `queue`, `request`, `backoff` or `download`.
+        phase: What it is doing: `queue`, `request`, `backoff`, `log` or `download`.
         attempts: How many times it was sent.
         last_error: How the last attempt failed, if it did.
         may_be_billed: Whether one of the attempts that failed may have been.
         url: Where its image is.
+        answered: Whether the API has answered with an image: it is paid for.
+        not_reported: Why the observer could not be told of something that is paid for.
     """
 
     phase: str = "queue"
@@ -33,12 +36,13 @@ class Progress:
     last_error: ImageError | None = None
     may_be_billed: bool = False
     url: str | None = None
+    answered: bool = False
+    not_reported: Exception | None = None
 
     def enter(self, phase: str, *, url: str | None = None) -> None:
         """Begin with another phase."""
         self.phase = phase
         self.url = url
-        self.attempts += phase == "request"
 
     def failed(self, error: ImageError) -> None:
         """Remember how an attempt failed."""
@@ -47,7 +51,7 @@ class Progress:
 
     def deadline_exceeded(self, order: str, deadline: float | None) -> DeadlineExceededError:
         """The error that says where the order was when its `deadline`, in seconds, was reached."""
-        billed = self.may_be_billed or self.phase in ("request", "download")
+        billed = self.may_be_billed or self.phase in ("request", "log", "download")
         where = f", and its image is at {self.url}" if self.url else ""
         last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
         return DeadlineExceededError(

@@ -28,9 +28,9 @@ from aimlapi_images.errors import (
     RateLimitError,
     ServerError,
 )
-from aimlapi_images.images import Usage
+from aimlapi_images.lenient import mapping, number, sequence, text
+from aimlapi_images.spending import Usage, usage_of
 
-CREDITS_PER_USD: Final = 2_000_000  # documented: 190450 credits = 0.095225 USD
 _BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
@@ -57,18 +57,33 @@ class HTTPAnswer:
 
 
 @attrs.frozen
-class ImageAnswer:
-    """What a successful answer brought: the image's bytes, or the URL to fetch them from."""
+class ImageEntry:
+    """One image of an answer. It has `data`, or a `url`, or a `problem`.
 
-    usage: Usage
+    Attributes:
+        data: Its bytes, if they came in the answer.
+        url: Where to fetch it from.
+        revised_prompt: The prompt as the provider rewrote it.
+        problem: Why it cannot be had.
+    """
+
     data: bytes | None = attrs.field(default=None, repr=False)
     url: str | None = None
     revised_prompt: str | None = None
+    problem: DecodeError | None = None
+
+
+@attrs.frozen
+class ImageAnswer:
+    """What a successful answer brought: one image or more, which cost `usage` together."""
+
+    usage: Usage
+    entries: tuple[ImageEntry, ...]
     inference_id: str | None = None
 
 
 def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
-    """Read the answer to a generation request.
+    """Read the answer to a request for images.
 
     Fields are judged by their value, not by their being there: empty and null are nothing.
 
@@ -76,7 +91,7 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
         APIStatusError: The status is not one of success; the class follows the status.
         OutcomeUnknownError: The status says success, and the body is not the API's JSON.
         NoImageError: There is neither a payload nor a URL in it.
-        DecodeError: The payload is not valid base64.
+        DecodeError: The payload is not valid base64, and there is nothing else.
     """
     if not 200 <= answer.status < 300:
         raise status_error(answer, order=order)
@@ -87,24 +102,38 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
             f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
         ) from error
     inference_id = answer.headers.get("x-inference-id")
-    body = _mapping(document)
-    for entry in map(_mapping, _list(body.get("data"))):
-        payload, url = entry.get("b64_json"), entry.get("url")
-        if (isinstance(payload, str) and payload) or (isinstance(url, str) and url):
-            revised_prompt = entry.get("revised_prompt")
-            url = _text(url) or None
-            return ImageAnswer(
-                usage=_usage(answer.headers, body),
-                data=_decode(payload, url, answer, order) if isinstance(payload, str) and payload else None,
-                url=url,
-                revised_prompt=revised_prompt if isinstance(revised_prompt, str) else None,
-                inference_id=inference_id,
-            )
-    raise NoImageError(
-        f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value",
-        inference_id=inference_id,
-        order=order,
-    )
+    body = mapping(document)
+    entries = tuple(filter(None, (_entry(mapping(each), inference_id, order) for each in sequence(body.get("data")))))
+    if not entries:
+        raise NoImageError(
+            f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value",
+            inference_id=inference_id,
+            order=order,
+        )
+    if all(entry.problem for entry in entries) and entries[0].problem:
+        raise entries[0].problem
+    return ImageAnswer(usage=_usage(answer.headers, body), entries=entries, inference_id=inference_id)
+
+
+def _entry(fields: Mapping[str, Any], inference_id: str | None, order: str) -> ImageEntry | None:
+    """One entry of `data`, or `None` if it brings nothing."""
+    payload, url = fields.get("b64_json"), text(fields.get("url")) or None
+    revised_prompt = fields.get("revised_prompt")
+    by_url = ImageEntry(url=url, revised_prompt=revised_prompt if isinstance(revised_prompt, str) else None)
+    if not isinstance(payload, str) or not payload:
+        return by_url if url else None
+    if payload.startswith("data:"):
+        payload = payload.partition(",")[2]
+    try:
+        return attrs.evolve(by_url, data=base64.b64decode(payload, validate=True))
+    except (binascii.Error, ValueError) as error:
+        if url:
+            return by_url
+        data = payload.encode("utf-8", "backslashreplace")
+        problem = DecodeError(
+            f"the image's base64 is invalid: {error}", data=data, inference_id=inference_id, order=order
+        )
+        return ImageEntry(problem=problem)
 
 
 def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusError:
@@ -113,19 +142,19 @@ def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusEr
         body: object = json.loads(answer.body)
     except (ValueError, RecursionError):
         body = answer.body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
-    fields = _mapping(body)
-    upstream = _mapping(fields.get("error"))
-    said = " ".join(filter(None, [_text(fields.get("message")) or _text(upstream.get("message")), _details(fields)]))
+    fields = mapping(body)
+    upstream = mapping(fields.get("error"))
+    said = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
     context: dict[str, Any] = {
         "status": answer.status,
-        "request_id": _text(fields.get("requestId")) or None,
+        "request_id": text(fields.get("requestId")) or None,
         "inference_id": answer.headers.get("x-inference-id"),
         "body": body,
         "retry_after": retry_after(answer.headers),
         "order": order,
     }
     message = said or _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
-    return _error(answer, message, code=_text(upstream.get("code")), context=context)
+    return _error(answer, message, code=text(upstream.get("code")), context=context)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -171,61 +200,24 @@ def _error(answer: HTTPAnswer, message: str, *, code: str, context: dict[str, An
 def _details(fields: Mapping[str, Any]) -> str:
     """What the `meta` list of a validation error says, after its general message."""
     meta = fields.get("meta")
-    return "; ".join(filter(None, (_text(_mapping(each).get("message")) for each in _list(meta))))
+    return "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(meta))))
 
 
 def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:
-    stated = _mapping(_mapping(body.get("meta")).get("usage"))
-    credits_used = _number(headers.get("x-aimlapi-credits-used"), stated.get("credits_used"))
-    usd_spent = _number(headers.get("x-aimlapi-usd-spent"), stated.get("usd_spent"))
-    if usd_spent is None and credits_used is not None:
-        usd_spent = credits_used / CREDITS_PER_USD
-    return Usage(credits_used=None if credits_used is None else round(credits_used), usd_spent=usd_spent)
+    stated = mapping(mapping(body.get("meta")).get("usage"))
+    return usage_of(
+        _cost(headers.get("x-aimlapi-credits-used"), stated.get("credits_used")),
+        _cost(headers.get("x-aimlapi-usd-spent"), stated.get("usd_spent")),
+    )
 
 
-def _decode(payload: str, url: str | None, answer: HTTPAnswer, order: str) -> bytes | None:
-    """The payload's bytes; nothing if it is broken and there is a URL, too."""
-    if payload.startswith("data:"):
-        payload = payload.partition(",")[2]
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        if url is not None:
-            return None
-        raise DecodeError(
-            f"the image's base64 is invalid: {error}",
-            data=payload.encode("utf-8", "backslashreplace"),
-            inference_id=answer.headers.get("x-inference-id"),
-            order=order,
-        ) from error
-
-
-def _number(*values: object) -> float | None:
-    """The first of several statements that is a finite number, not negative."""
-    for value in values:
-        try:
-            number = float(value)  # type: ignore[arg-type]  # what is no number is caught
-        except (TypeError, ValueError, OverflowError):
-            continue
-        if 0 <= number < float("inf") and not isinstance(value, bool):
-            return number
-    return None
+def _cost(*values: object) -> float | None:
+    """The first of several statements that can be a cost."""
+    return next((found for found in map(number, values) if found is not None and found >= 0), None)
 
 
 def _not_negative(seconds: float) -> float | None:
     return None if seconds != seconds else max(0.0, seconds)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _start(body: bytes) -> str:

@@ -34,40 +34,33 @@ class RetryPolicy:
         first_wait: Seconds before the second attempt; twice that before the next, and so on.
         longest_wait: Seconds, at the most.
         longest_retry_after: If the API asks to wait for more seconds than this, the order fails at once.
-        retry_unknown: `never`, or `always` to send again what may have been billed. It may be billed twice.
+        retry_unknown: What is done after an attempt that may have been billed. `never`: the order fails.
+            `if-unbilled`: the provider's log is asked, and the order is sent again if that says that the attempt
+            failed, and so cost nothing. `always`: it is sent again, and may be billed twice.
+        longest_log_wait: Seconds to wait for the attempt to appear in the log.
     """
 
     attempts: int = 4
     first_wait: float = 1.0
     longest_wait: float = 30.0
     longest_retry_after: float = 120.0
-    retry_unknown: Literal["never", "always"] = "never"
+    retry_unknown: Literal["never", "if-unbilled", "always"] = "never"
+    longest_log_wait: float = 120.0
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise InvalidRequestError(f"attempts is {self.attempts!r}, and has to be a whole number from 1 up")
-        for name in ("first_wait", "longest_wait", "longest_retry_after"):
+        for name in ("first_wait", "longest_wait", "longest_retry_after", "longest_log_wait"):
             if not getattr(self, name) >= 0:
                 raise InvalidRequestError(f"{name} is {getattr(self, name)!r}, and has to be 0 seconds or more")
-        if self.retry_unknown not in ("never", "always"):
-            raise InvalidRequestError(f"retry_unknown is {self.retry_unknown!r}, and has to be 'never' or 'always'")
+        if self.retry_unknown not in ("never", "if-unbilled", "always"):
+            raise InvalidRequestError(
+                f"retry_unknown is {self.retry_unknown!r}, and has to be 'never', 'if-unbilled' or 'always'"
+            )
 
 
-@attrs.frozen
-class Retry:
-    """Send it again.
-
-    Attributes:
-        wait: Seconds that this order waits first.
-        counts: Whether the attempt that ended uses up one of the policy's.
-    """
-
-    wait: float
-    counts: bool = True
-
-
-def decide(policy: RetryPolicy, error: ImageError, failures: int, chance: float) -> Retry | None:
-    """What to do after a failed attempt.
+def decide(policy: RetryPolicy, error: ImageError, failures: int, chance: float) -> float | None:
+    """Whether to send an order again after a failed attempt.
 
     Args:
         policy: The caller's wishes.
@@ -76,18 +69,18 @@ def decide(policy: RetryPolicy, error: ImageError, failures: int, chance: float)
         chance: A random number from 0 to 1, to spread the waits of many orders.
 
     Returns:
-        How to go on, or `None` to give up and raise the error.
+        Seconds that this order waits before it queues again, or `None` to give up and raise the error.
     """
     match outcome_of(error):
         case Outcome.REFUSED:
             return None
         case Outcome.LATER:
-            return None if _too_long(error, policy) else Retry(wait=0.0, counts=False)
-        case Outcome.UNKNOWN if policy.retry_unknown == "never":
+            return None if _too_long(error, policy) else 0.0
+        case Outcome.UNKNOWN if policy.retry_unknown != "always":
             return None
     if failures >= policy.attempts:
         return None
-    return Retry(wait=backoff(policy, failures, chance))
+    return backoff(policy, failures, chance)
 
 
 def backoff(policy: RetryPolicy, failures: int, chance: float) -> float:

@@ -1,10 +1,32 @@
-"""What a client's orders have cost."""
+"""What orders cost: one, and all of a client's together."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
-from aimlapi_images.images import Usage
+CREDITS_PER_USD: Final = 2_000_000  # documented: 190450 credits = 0.095225 USD
+
+
+@attrs.frozen
+class Usage:
+    """What an order cost.
+
+    Attributes:
+        credits_used: In credits, or `None` if the API did not say.
+        usd_spent: In US dollars, or `None` if the API said neither dollars nor credits.
+    """
+
+    credits_used: int | None = None
+    usd_spent: float | None = None
+
+
+def usage_of(credits_used: float | None, usd_spent: float | None) -> Usage:
+    """What an order cost, as far as it was told; the dollars follow from the credits where they were not."""
+    if usd_spent is None and credits_used is not None:
+        usd_spent = credits_used / CREDITS_PER_USD
+    return Usage(credits_used=None if credits_used is None else round(credits_used), usd_spent=usd_spent)
 
 
 @attrs.frozen
@@ -35,6 +57,6 @@ class Spending:
             unpriced=self.unpriced + (usage.usd_spent is None),
         )
 
-    def with_unknown_outcome(self) -> Spending:
-        """What it is after one more attempt that may have been billed."""
-        return attrs.evolve(self, unknown_outcomes=self.unknown_outcomes + 1)
+    def with_unknown_outcomes(self, number: int) -> Spending:
+        """What it is with so many more attempts that may have been billed."""
+        return attrs.evolve(self, unknown_outcomes=self.unknown_outcomes + number)

@@ -7,11 +7,12 @@ import copy
 import heapq
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from aimlapi_images.errors import APIStatusError, ImageError
+from aimlapi_images.budget import Ledger
+from aimlapi_images.errors import APIStatusError, BudgetExceededError, ImageError
 from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.pacing import Pace, Window
 from aimlapi_images.retries import RetryPolicy, stops_all
@@ -23,10 +24,17 @@ _GROWTH_CHECK: Final = 0.02  # seconds between looks at a window that is growing
 
 
 class Ticket(NamedTuple):
-    """An order's place in the queue. It keeps it when it has to come back."""
+    """An order's place in the queue. It keeps it when it has to come back.
+
+    Attributes:
+        number: Its place; the lowest goes first.
+        order: The order's id.
+        kind: What decides the order's price.
+    """
 
     number: int
     order: str
+    kind: Hashable
 
 
 class _Waiter(NamedTuple):
@@ -37,12 +45,13 @@ class _Waiter(NamedTuple):
 
 
 class Throttle:
-    """Lets orders go one attempt at a time: within the window, at the pace, and not during a pause.
+    """Lets orders go one attempt at a time: within window, pace and budget, and not during a pause.
 
     Args:
         policy: What is waited for.
         max_concurrency: How many attempts may be under way at once, at the most.
         requests_per_minute: How many may start in a minute, evenly spread; any number if `None`.
+        ledger: Whether there is money for it; is told what is in flight.
         chance: Gives random numbers from 0 to 1.
     """
 
@@ -51,12 +60,14 @@ class Throttle:
         policy: RetryPolicy,
         max_concurrency: int,
         requests_per_minute: float | None = None,
+        ledger: Ledger | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._policy = policy
         self._window = Window(most=max_concurrency)
         self._pace = Pace()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
+        self._ledger = ledger or Ledger()
         self._chance = chance
         self._numbers = itertools.count()
         self._queue: list[_Waiter] = []
@@ -66,9 +77,14 @@ class Throttle:
         self._pauses = 0  # without a success in between
         self._timer: asyncio.TimerHandle | None = None
 
-    def ticket(self, order: str) -> Ticket:
-        """Take a place at the end of the queue."""
-        return Ticket(next(self._numbers), order)
+    def ticket(self, order: str, kind: Hashable = None) -> Ticket:
+        """Take a place at the end of the queue.
+
+        Args:
+            order: The order's id.
+            kind: What decides its price.
+        """
+        return Ticket(next(self._numbers), order, kind)
 
     @asynccontextmanager
     async def turn(self, ticket: Ticket) -> AsyncIterator[None]:
@@ -77,13 +93,14 @@ class Throttle:
         Raises:
             APIStatusError: While waiting, another order found that none can succeed: there are no credits, the key
                 is wrong, or the API asks for too long a wait.
+            BudgetExceededError: There is no money for it.
         """
         await self._wait(ticket)
         started = _now()
         try:
             yield
         except ImageError as error:
-            self._open -= 1
+            self._ended(ticket)
             if isinstance(error, APIStatusError):
                 if stops_all(self._policy, error):
                     self._fail_queued(error)  # before the next one is let go
@@ -91,10 +108,10 @@ class Throttle:
                     self._slow_down(error, started)
             raise
         except BaseException:
-            self._open -= 1
+            self._ended(ticket)
             raise
         else:
-            self._open -= 1
+            self._ended(ticket)
             self._pauses = 0
         finally:
             self._let_go()
@@ -118,27 +135,42 @@ class Throttle:
         except asyncio.CancelledError:
             if waiter.ready.done() and not waiter.ready.cancelled() and waiter.ready.exception() is None:
                 # It was let go in the very moment: the slot is for the next one.
-                self._open -= 1
+                self._ended(ticket)
                 self._let_go()
             raise
 
     def _let_go(self) -> None:
         """Let everybody go who may, and come back when the next one may."""
         now = _now()
-        while self._queue and self._queue[0].ready.done():
-            heapq.heappop(self._queue)  # cancelled while waiting
         while self._queue:
+            waiter = self._queue[0]
+            if waiter.ready.done():
+                heapq.heappop(self._queue)  # cancelled while waiting
+                continue
+            try:
+                if not self._ledger.admits(waiter.ticket.kind, waiter.ticket.order):
+                    return  # until one of those in flight ends, which comes here by itself
+            except BudgetExceededError as error:
+                heapq.heappop(self._queue)
+                waiter.ready.set_exception(error)
+                continue
             later = self._time_to_wait(now)
             if later > _NOW:
                 self._come_back(now + later)
                 return
-            waiter = heapq.heappop(self._queue)
-            if waiter.ready.done():
-                continue
-            self._open += 1
-            self._next_start = max(now, self._next_start) + self._interval
-            self._pace.started(now)
+            heapq.heappop(self._queue)
+            self._started(waiter.ticket, now)
             waiter.ready.set_result(None)
+
+    def _started(self, ticket: Ticket, now: float) -> None:
+        self._open += 1
+        self._ledger.sent(ticket.kind)
+        self._next_start = max(now, self._next_start) + self._interval
+        self._pace.started(now)
+
+    def _ended(self, ticket: Ticket) -> None:
+        self._open -= 1
+        self._ledger.came_back(ticket.kind)
 
     def _time_to_wait(self, now: float) -> float:
         """Seconds until the next one may be let go; 0 for now."""

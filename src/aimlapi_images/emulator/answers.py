@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aimlapi_images import schema
+from aimlapi_images.spending import CREDITS_PER_USD
 
-_CREDITS_PER_USD: Final = 2_000_000
 _TOLD: Final = ("background", "output_format", "quality", "size")
 
 
@@ -38,7 +38,7 @@ def image_answer(
         asked: The request's fields, defaults included.
         usd: What it costs, in US dollars.
     """
-    credits_used = round(usd * _CREDITS_PER_USD)
+    credits_used = round(usd * CREDITS_PER_USD)
     empty = {"b64_json": None, "url": None, "revised_prompt": None}
     answer = {
         "created": int(time.time()),
@@ -66,8 +66,10 @@ async def error_answer(request: Request, error: Exception) -> Response:
 
 
 def correlation(request: Request) -> dict[str, str]:
-    """The headers by which an answer can be told from others."""
-    headers = {"x-inference-id": str(uuid.uuid4())}
+    """The headers by which an answer can be told from others; the same ones each time for one request."""
+    if not hasattr(request.state, "inference_id"):
+        request.state.inference_id = str(uuid.uuid4())
+    headers = {"x-inference-id": request.state.inference_id}
     sent = request.headers.get("x-client-request-id")
     # As the API does: an id that breaks the rules is dropped, and nothing is said of it.
     if sent is not None and not schema.request_id_problems(sent):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,27 +9,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aimlapi_images import schema
+from aimlapi_images.emulator.account import Account, Endpoint
 from aimlapi_images.emulator.answers import ApiError, error_answer
 from aimlapi_images.emulator.generations import Generations
 from aimlapi_images.emulator.pictures import IMAGES_PATH, Pictures
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 
-
-def create_app(*, api_key: str | None = None, latency: float = 0.0) -> Starlette:
+def create_app(*, api_key: str | None = None, latency: float = 0.0, balance: float = 1_000_000.0) -> Starlette:
     """The emulator as an ASGI application.
 
     Args:
         api_key: The one key that is accepted; any, if `None`.
         latency: Seconds that a generation takes, beside drawing.
+        balance: What there is to be spent, in US dollars. When it is gone, the answer is 403.
     """
-    pictures = Pictures()
-    generate = _for_a_key(Generations(pictures, latency).generate, api_key)
+    pictures, account = Pictures(), Account(balance)
+    generate = _for_a_key(account.charged(Generations(pictures, latency).generate), api_key)
     return Starlette(
         routes=[
             Route(schema.GENERATIONS_PATH, generate, methods=["POST"]),
             Route(schema.GENERATIONS_PATH.removeprefix("/v1"), generate, methods=["POST"]),
             Route(IMAGES_PATH + "/{name}", pictures.image, methods=["GET"]),
+            Route("/v2/billing", _for_a_key(account.billing, api_key), methods=["GET"]),
+            Route("/v2/logs", _for_a_key(account.logs, api_key), methods=["GET"]),
         ],
         exception_handlers={HTTPException: error_answer},
     )

@@ -27,6 +27,7 @@ class Generations:
     async def generate(self, request: Request) -> Response:
         """Check the request as the API does, and answer with a picture."""
         body = await _read_body(request)
+        request.state.model = body.get("model")
         _validate(body)
         asked = _with_defaults(body)
         picture = picture_of(asked)

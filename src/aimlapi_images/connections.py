@@ -1,0 +1,111 @@
+"""The two HTTP clients of an `ImageClient`: one with the key for the API, one without it for images."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import httpx
+
+from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
+from aimlapi_images.errors import InvalidRequestError
+
+# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
+DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
+
+
+class Connections:
+    """Both clients, and whether they may be used.
+
+    Args:
+        api_key: The key, or `None` for that of the environment.
+        base_url: The API's address, or `None` for that of the environment, or the default.
+        most: How many idle connections are kept.
+        timeout: Seconds, or an `httpx.Timeout`.
+        transport: What carries requests to the API.
+        download_transport: What carries downloads.
+        headers: Sent with each request to the API.
+
+    Attributes:
+        base_url: The API's address.
+        auth: The key, for that address alone.
+        api: The client for the API. It has no key either: that comes with each request.
+        downloads: The client for images.
+
+    Raises:
+        InvalidRequestError: There is no key, or an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        most: int,
+        timeout: float | httpx.Timeout,
+        transport: httpx.AsyncBaseTransport | None,
+        download_transport: httpx.AsyncBaseTransport | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        self.base_url = find_base_url(base_url)
+        self.auth = BearerAuth(find_api_key(api_key), self.base_url)
+        # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
+        # Idle connections are dropped long before a server would: a request that meets a closing one has an
+        # unknown outcome, and costs more than a new connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=most, keepalive_expiry=2.0)
+        options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False, "limits": limits}
+        if transport is None:
+            # One for both clients: loading the certificates takes longer than all else here.
+            options["verify"] = httpx.create_ssl_context()
+        agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        self.api = httpx.AsyncClient(
+            base_url=self.base_url, transport=transport, headers={**agent, **_headers(headers)}, **options
+        )
+        self.downloads = httpx.AsyncClient(transport=download_transport or transport, headers=agent, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check_usable(self) -> None:
+        """Raise an `InvalidRequestError` if they are closed, or belong to another event loop."""
+        if self.api.is_closed:
+            raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise InvalidRequestError("this client belongs to another event loop: make one for each asyncio.run()")
+        self._loop = loop
+
+    async def aclose(self) -> None:
+        """Close both."""
+        await self.api.aclose()
+        await self.downloads.aclose()
+
+
+def positive(name: str, value: float | None) -> float | None:
+    """The number, if it is more than 0 and finite; `None` for `None`.
+
+    Raises:
+        InvalidRequestError: It is not.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
+    return value
+
+
+def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
+    if isinstance(timeout, httpx.Timeout):
+        return timeout
+    seconds = positive("timeout", timeout)
+    if seconds is None:
+        raise InvalidRequestError("timeout is None, and nothing here waits without end")
+    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
+
+
+def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    for name, value in (headers or {}).items():
+        if not isinstance(value, str) or not f"{name}{value}".isascii():
+            raise InvalidRequestError(f"header {name!r} has a value that cannot be sent: it has to be an ASCII string")
+    return headers or {}

@@ -1,0 +1,121 @@
+"""From an order to the API's answer: sent in its turn, and again where that costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import attrs
+import httpx
+
+from aimlapi_images.auth import BearerAuth
+from aimlapi_images.budget import Ledger
+from aimlapi_images.errors import ImageError
+from aimlapi_images.exchange import exchange
+from aimlapi_images.orders import Order
+from aimlapi_images.outcomes import Outcome, outcome_of
+from aimlapi_images.progress import Progress
+from aimlapi_images.reconciliation import LogWatch
+from aimlapi_images.responses import ImageAnswer, read_image_answer
+from aimlapi_images.retries import RetryPolicy, decide
+from aimlapi_images.steps import AttemptStarted, Reporter, Retrying
+from aimlapi_images.throttle import Throttle
+
+
+@attrs.define
+class Sender:
+    """Sends orders until they are answered.
+
+    Attributes:
+        http: The client for the API.
+        auth: The key for it.
+        throttle: Who may go when.
+        ledger: Is told what is spent.
+        policy: What is sent again.
+        log: Where the provider's log is asked.
+        report: Is told the steps.
+        chance: Gives random numbers from 0 to 1.
+    """
+
+    http: httpx.AsyncClient
+    auth: BearerAuth
+    throttle: Throttle
+    ledger: Ledger
+    policy: RetryPolicy
+    log: LogWatch
+    report: Reporter
+    chance: Callable[[], float] = random.random
+
+    async def answer(self, order: Order, progress: Progress) -> ImageAnswer:
+        """Send the order, as often as its outcomes and the policy allow.
+
+        Raises:
+            ImageError: It was refused, or there is no sending it again.
+        """
+        ticket = self.throttle.ticket(order.id, order.kind)
+        failures = 0
+        while True:
+            progress.enter("queue")
+            attempt = _Attempt()
+            try:
+                # Held while the API works, and neither during a backoff nor while the image is fetched.
+                async with self.throttle.turn(ticket):
+                    progress.attempts += 1
+                    await self.report(AttemptStarted(order.id, progress.attempts, order.request_id(progress.attempts)))
+                    progress.enter("request")
+                    return await self._attempt(order, progress.attempts, attempt)
+            except ImageError as error:
+                if progress.phase == "queue":
+                    raise
+                failures += outcome_of(error) is not Outcome.LATER
+                if self.policy.retry_unknown == "if-unbilled" and outcome_of(error) is Outcome.UNKNOWN:
+                    await self._ask_log(order, progress, attempt, error)
+                progress.failed(error)
+                wait = decide(self.policy, error, failures, self.chance())
+                if wait is None:
+                    raise
+                await self.report(Retrying(order.id, progress.attempts, error, wait))
+            progress.enter("backoff")
+            await asyncio.sleep(wait)
+
+    async def _attempt(self, order: Order, number: int, attempt: _Attempt) -> ImageAnswer:
+        request = self.http.build_request(**order.request(number))
+        # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
+        request.headers["Idempotency-Key"] = order.id
+        try:
+            answer = read_image_answer(await exchange(self.http, request, self.auth, order=order.id), order=order.id)
+        except BaseException as error:
+            if not isinstance(error, ImageError) or error.may_be_billed:  # a cancelled one, too
+                attempt.assumed_usd = self.ledger.charge_unknown(order.kind)
+            raise
+        self.ledger.charge(order.kind, answer.usage)
+        return answer
+
+    async def _ask_log(self, order: Order, progress: Progress, attempt: _Attempt, error: ImageError) -> None:
+        """Ask the provider's log how an attempt ended, and have the error tell that."""
+        progress.enter("log")
+        try:
+            entry = await self.log.find(order.request_id(progress.attempts), attempt.sent_at)
+        except ImageError as problem:
+            said = f"could not be read: {problem.args[0]}"
+        else:
+            said = "does not have it yet"
+            if entry is not None:
+                failed = entry.status == "failed"
+                self.ledger.settle(order.kind, attempt.assumed_usd, None if failed else entry.usage)
+                error.log, error.may_be_billed = entry, not failed
+                said = "says that it failed, and cost nothing" if failed else "says that it succeeded"
+        error.args = (f"{error.args[0]}. The provider's log {said}",)
+
+
+@attrs.define
+class _Attempt:
+    """Attributes:
+    sent_at: When it was sent.
+    assumed_usd: What it is taken to have cost, as long as nothing is known.
+    """
+
+    sent_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    assumed_usd: float = 0.0
