@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import httpx
@@ -13,6 +13,7 @@ import httpx
 from aimlapi_images.auth import origin
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.exchange import BodyTooLargeError, describe, read_body
+from aimlapi_images.guard import ConnectionGuard, NotPublicError, check_host
 from aimlapi_images.responses import retry_after
 from aimlapi_images.retries import RetryPolicy, backoff
 
@@ -62,7 +63,11 @@ class Downloader:
                 failures += 1
                 wait = self._wait(error, failures)
                 if wait is None:
-                    why = str(error) if isinstance(error, _RefusedError | BodyTooLargeError) else describe(error)
+                    why = (
+                        str(error)
+                        if isinstance(error, _RefusedError | NotPublicError | BodyTooLargeError)
+                        else describe(error)
+                    )
                     raise DownloadError(
                         f"the image is generated and paid for, but could not be fetched: {why}. "
                         f"Fetch it from {url} before it expires; generating again would be billed again",
@@ -86,8 +91,10 @@ class Downloader:
 
     async def _fetch(self, url: httpx.URL, part: _Part) -> None:
         for _ in range(1 + MAX_REDIRECTS):
-            self._check(url)
-            async with self._http.stream("GET", url, headers=part.headers, follow_redirects=False) as response:
+            extensions = self._checked(url)
+            async with self._http.stream(
+                "GET", url, headers=part.headers, follow_redirects=False, extensions=extensions
+            ) as response:
                 if response.next_request is not None:
                     url = response.next_request.url
                     continue
@@ -101,9 +108,14 @@ class Downloader:
                 return
         raise _RefusedError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _check(self, url: httpx.URL) -> None:
-        if url.scheme != "https" and origin(url) != self._api_origin:
+    def _checked(self, url: httpx.URL) -> dict[str, Any]:
+        """Refuse what is not fetched; else the extensions of a request for it."""
+        if origin(url) == self._api_origin:
+            return {}
+        if url.scheme != "https":
             raise _RefusedError(f"{url.scheme or 'no scheme'}://{url.host} is not https")
+        check_host(url)
+        return {"trace": ConnectionGuard(url.raw_host.decode("ascii"))}
 
 
 @attrs.define

@@ -1,0 +1,74 @@
+"""Images are fetched from public addresses only: a URL in an answer must not reach into a private network."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import attrs
+import httpx
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class NotPublicError(Exception):
+    """This host is not reached from everywhere, and may be private."""
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether an address is one of the public internet.
+
+    An IPv6 address that stands for an IPv4 address (mapped, 6to4, NAT64) is judged by that.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if inner := address.ipv4_mapped or address.sixtofour:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+def check_host(url: httpx.URL) -> None:
+    """Refuse a URL whose host is an address that is not public.
+
+    Raises:
+        NotPublicError: It is one.
+    """
+    try:
+        address = ipaddress.ip_address(url.host)
+    except ValueError:
+        return  # a name: what it leads to is seen when it is connected to
+    if not is_public(address):
+        raise NotPublicError(f"{address} is not a public address")
+
+
+@attrs.define
+class ConnectionGuard:
+    """Looks at each connection before anything is sent on it. It is a `trace` extension of httpcore's.
+
+    What is judged is the address connected to, so a name cannot lead elsewhere after it was looked up. A
+    connection to a proxy is left alone: what lies behind it is the proxy's to decide.
+
+    Attributes:
+        host: The URL's host, as it is connected to.
+    """
+
+    host: str
+    _proxied: bool = attrs.field(default=False, init=False)
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        """Be told of an event.
+
+        Raises:
+            NotPublicError: The address connected to is not public. The connection is closed.
+        """
+        if event == "connection.connect_tcp.started":
+            self._proxied = info["host"] != self.host
+        elif event == "connection.connect_tcp.complete" and not self._proxied:
+            stream = info["return_value"]
+            address = ipaddress.ip_address(stream.get_extra_info("server_addr")[0].partition("%")[0])
+            if not is_public(address):
+                await stream.aclose()
+                raise NotPublicError(f"{self.host} is at {address}, which is not a public address")
