@@ -19,6 +19,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 _ROWS_KEPT: Final = 10_000
 _ROWS_A_PAGE: Final = 100
+_PARAMETERS: Final = {"period", "start", "end", "status", "model", "limit", "offset"}
 
 
 @attrs.define
@@ -101,13 +102,15 @@ class _Asked:
     def read(cls, request: Request) -> _Asked:
         """Read the query, and refuse what the API's documentation does not allow."""
         query = request.query_params
+        if unknown := query.keys() - _PARAMETERS:
+            raise _wrong(min(unknown), "there is no such parameter")
         period, model = query.get("period"), query.get("model")
         status = tuple(query.getlist("status"))
         for name, found in (("period", period), ("model", model)):
             if found == "":
                 raise _wrong(name, "Expected a name, received ''")
-        if unknown := [each for each in status if each not in ("succeeded", "failed")]:
-            raise _wrong("status", f"Expected 'succeeded' | 'failed', received {unknown[0]!r}")
+        if wrong := [each for each in status if each not in ("succeeded", "failed")]:
+            raise _wrong("status", f"Expected 'succeeded' | 'failed', received {wrong[0]!r}")
         return cls(
             start=_time("start", query.get("start")),
             end=_time("end", query.get("end")),
