@@ -79,7 +79,7 @@ def test_a_rate_limit_loses_nothing_and_little_time(retry_after: str | None, mos
 
     assert [each for each in results if not isinstance(each, GeneratedImage)] == []
     assert seconds <= most * ((500 - 20) / 20 + 1)
-    assert server.refused <= 50
+    assert server.refused <= 25
 
 
 def test_clients_that_share_a_limit_lose_nothing_either() -> None:

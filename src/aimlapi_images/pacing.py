@@ -20,6 +20,7 @@ _START: Final = 16.0  # requests that may be open before anything is known
 _SAME: Final = 0.25  # a figure within this share of the last one counts as the same
 _LONGEST_HOLD: Final = 60.0  # seconds
 _SLOWEST: Final = 1 / 60  # starts a second
+_AT_ONCE: Final = 0.25  # seconds whose starts may come in one moment
 
 
 @attrs.define
@@ -141,5 +142,6 @@ class Pace:
         if now > growing_since:
             rate *= 2 ** ((now - growing_since) / 8.0)
             self.rate = rate
-        self._allowance += (now - self._counted_at) * rate
+        # What was not used during a pause is not made up for at once: many starts in one moment are refused together.
+        self._allowance = min(self._allowance + (now - self._counted_at) * rate, max(1.0, _AT_ONCE * rate))
         self._counted_at = now
