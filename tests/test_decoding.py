@@ -38,8 +38,9 @@ def outcome(pieces: Iterable[bytes]) -> Any:
     for entry in entries_of(document):
         if isinstance(entry["b64_json"], Payload):
             payload = entry["b64_json"]
-            entry["b64_json"] = payload.sink.getvalue() if payload.problem is None else BROKEN
-            assert payload.problem is not None or payload.size == len(entry["b64_json"])
+            data = payload.sink.getvalue()
+            assert payload.size == len(data)
+            entry["b64_json"] = data if payload.problem is None else BROKEN
     return document
 
 
@@ -84,17 +85,17 @@ def entry(b64: str, more: str = "") -> str:
 BODIES = [
     # as the API answers
     entry(f'"{B64}"', ', "url": null'),
-    '{"created": 1, "data": [{"url": null, "revised_prompt": "a fox", "b64_json": "'
-    + B64
-    + '"}], "usage": {"a": [1]}}',
+    '{"created": 1, "data": [{"url": null, "revised_prompt": "fox", "b64_json": "' + B64 + '"}], "usage": {"a": [1]}}',
     entry("null", ', "url": "https://cdn.example/a.png"'),
     entry('""'),
     '{"data": null, "meta": null}',
     '{"data": []}',
     '{"message": "Body validation error!", "meta": [{"b64_json": "QUJD"}]}',
     # several, in any order, with any white space
-    f'{{"data":[{{"b64_json":"QUJD"}},{{"url":"u"}},{{"b64_json":null}},{{"x":[{{"b64_json":"no"}}],"b64_json":"{B64}"}}]}}',
-    f'\n\t {{ "meta" : {{"b64_json":"!"}} , \r\n "data"\n:\n[\n{{\n"b64_json"\n:\n"{B64}"\n}}\n,\n3, "b64_json", [{{"b64_json":"!"}}] ]\n}} \n',
+    f'{{"data":[{{"b64_json":"QUJD"}},{{"url":"u"}},'
+    f'{{"b64_json":null}},{{"x":[{{"b64_json":"no"}}],"b64_json":"{B64}"}}]}}',
+    f'\n\t {{ "meta" : {{"b64_json":"!"}} , \r\n "data"\n:\n[\n{{\n"b64_json"\n:\n"{B64}"\n}}\n,\n3'
+    ', "b64_json", [{"b64_json":"!"}] ]\n} \n',
     # the same key elsewhere
     '{"data":[{"prompt":"\\"b64_json\\":\\"!\\"","b64_json":"QUJD"}]}',
     '{"data":[{"b64_json":{"b64_json":"!"}}, {"b64_json":["!"]}, {"b64_json":7}, {"b64_json":"QUJD"}]}',
