@@ -54,20 +54,39 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
         FileExistsError: A file is there already, and `overwrite` is false.
         OSError: It could not be written. Nothing is left behind.
     """
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    # Not through tempfile: its files are for the owner alone, and an image should follow the umask.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    part, descriptor = open_part(target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _rename_new(temporary, target)
+        put_in_place(part, target, overwrite=overwrite)
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def open_part(folder: Path) -> tuple[Path, int]:
+    """Make a temporary file, for what is to have a name in this folder when it is whole.
+
+    Returns:
+        Its path, and a descriptor to write to and to read from.
+    """
+    part = folder / f".{secrets.token_hex(8)}.part"
+    # Not through tempfile: its files are for the owner alone, and an image should follow the umask.
+    return part, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
+    """Give a whole, closed temporary file its name. The temporary name may remain, and is to be removed.
+
+    Raises:
+        FileExistsError: A file is there already, and `overwrite` is false.
+        OSError: It could not be renamed.
+    """
+    if overwrite:
+        part.replace(target)
+    else:
+        _rename_new(part, target)
 
 
 def _rename_new(temporary: Path, target: Path) -> None:
