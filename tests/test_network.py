@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors, exchange
+from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.client import ImageClient
 from aimlapi_images.connections import DEFAULT_TIMEOUT
+from aimlapi_images.decoding import MAX_BODY_BYTES, MAX_SKELETON_BYTES
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
@@ -156,12 +157,28 @@ async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float |
     assert script.requests[0].extensions["timeout"] == expected
 
 
-async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 1000)
-    client, _ = scripted(httpx.Response(200, content=b"x" * 1001))
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [(b"x" * (MAX_SKELETON_BYTES + 1), "4,194,304 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
+)
+async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None:
+    client, _ = scripted(httpx.Response(200, content=body))
 
-    with pytest.raises(errors.DecodeError, match="too large: more than 1,000 bytes"):
+    with pytest.raises(errors.DecodeError, match=f"the answer is too large: more than {limit}"):
         await client.generate("x")
+
+
+async def test_of_an_error_without_end_the_beginning_is_enough() -> None:
+    async def forever() -> AsyncIterator[bytes]:
+        while True:
+            yield b"<html>" * 1000
+
+    client, _ = scripted(httpx.Response(502, content=forever()))
+
+    with pytest.raises(errors.ServerError, match="HTTP 502") as caught:
+        await client.generate("x")
+
+    assert str(caught.value.body).startswith("<html>")
 
 
 DOWNLOADS: list[tuple[str, list[httpx.Response | Exception], str]] = [

@@ -7,21 +7,32 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_images import Usage, errors
+from aimlapi_images.decoding import BodyDecoder, NotJSONError
+from aimlapi_images.receiving import MemorySink
 from aimlapi_images.responses import HTTPAnswer, read_image_answer, retry_after, status_error
-from conftest import PIXEL
+from conftest import PIXEL, scripted
 
 ENCODED = base64.b64encode(PIXEL).decode()
 API_BODY = {"message": "…", "path": "/v1/images/generations", "requestId": "798b860e", "statusCode": "429"}
 
 
 def answer(status: int, body: Any = b"", **headers: str) -> HTTPAnswer:
+    """An answer as `exchange` gives it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return HTTPAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    decoder = BodyDecoder(MemorySink)
+    decoder.feed(content)
+    try:
+        document = decoder.finish() if 200 <= status < 300 else None
+    except NotJSONError:
+        document = None
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HTTPAnswer(status, named, content, document)
 
 
 def said(message: str) -> dict[str, Any]:
@@ -130,10 +141,11 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
 
 @pytest.mark.parametrize(("body", "data", "url"), [row[1:] for row in DATA], ids=[row[0] for row in DATA])
 @pytest.mark.parametrize("status", [200, 201])
-def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
+async def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
     (found,) = read_image_answer(answer(status, body), order="o1").entries
 
-    assert (found.data, found.url) == (data, url)
+    came = None if found.payload is None else await found.payload.sink.rescue()
+    assert (came, found.url) == (data, url)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +154,6 @@ def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | No
         {},
         [],
         "text",
-        None,
         {"data": None},
         {"data": []},
         {"data": {}},
@@ -160,18 +171,28 @@ def test_success_without_an_image_is_an_error(body: Any) -> None:
     assert caught.value.inference_id == "inf-9"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe", b"null"])
 def test_success_that_is_not_json_is_an_unknown_outcome(body: bytes) -> None:
-    with pytest.raises(errors.OutcomeUnknownError, match=r"not JSON .* whether it was billed is unknown"):
+    with pytest.raises(errors.OutcomeUnknownError, match=r"not the API's JSON .* whether it was billed is unknown"):
         read_image_answer(answer(200, body), order="o1")
 
 
-@pytest.mark.parametrize("payload", [ENCODED[:-3], "not base64!", "ä", f"{ENCODED[:8]} {ENCODED[8:]}"])
-def test_invalid_base64_is_an_error_that_keeps_what_came(payload: str) -> None:
-    with pytest.raises(errors.DecodeError, match="base64 is invalid") as caught:
-        read_image_answer(answer(200, {"data": [{"b64_json": payload}]}), order="o1")
+@pytest.mark.parametrize(
+    ("payload", "problem", "came"),
+    [
+        (ENCODED[:-3], "cut off, or wrongly padded at character 89", PIXEL[:-3]),
+        ("not base64!", "not base64 at character 3", b""),
+        ("ä", "not base64 at character 0", b""),
+        (f"{ENCODED[:8]} {ENCODED[8:]}", "not base64 at character 8", b""),
+    ],
+)
+async def test_invalid_base64_is_an_error_that_keeps_what_came(payload: str, problem: str, came: bytes) -> None:
+    client, _ = scripted(httpx.Response(200, json={"data": [{"b64_json": payload}]}))
 
-    assert caught.value.data == payload.encode()
+    with pytest.raises(errors.DecodeError, match=f"base64 is invalid: .*{problem}") as caught:
+        await client.generate("x")
+
+    assert caught.value.data == came
 
 
 COSTS: list[tuple[dict[str, str], Any, Usage]] = [
@@ -259,4 +280,4 @@ def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
 
     (found,) = read_image_answer(answer(203, body), order="o1").entries
 
-    assert (found.data, found.url) == (None, "https://a/b")
+    assert (found.payload, found.url) == (None, "https://a/b")

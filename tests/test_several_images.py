@@ -45,7 +45,7 @@ async def test_each_is_written_beside_the_first_and_over_no_other_file(tmp_path:
     image = await client.generate("x", to=tmp_path / "fox")
 
     names = [each.path and each.path.name for each in (image, *image.others)]
-    assert names == ["fox.png", "fox-3.gif", "fox-4.gif", "fox-4.png"]
+    assert names == ["fox.png", "fox-3.gif", "fox-4.gif", "fox-5.png"]
     assert [each.path and each.path.read_bytes() for each in image.others] == [GIF, GIF, PIXEL]
     assert (tmp_path / "fox-2.gif").read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 5

@@ -12,7 +12,6 @@ import httpx
 
 from aimlapi_images.account import Balance, LogPage
 from aimlapi_images.budget import Budget, Ledger
-from aimlapi_images.collection import Collector
 from aimlapi_images.connections import DEFAULT_TIMEOUT, Connections, positive
 from aimlapi_images.delivery import Delivery
 from aimlapi_images.downloads import Downloader
@@ -104,7 +103,7 @@ class ImageClient:
         log = LogWatch(self._queries, retry.longest_log_wait)
         sender = Sender(http, auth, throttle, self._ledger, retry, log, report)
         downloader = Downloader(self._connections.downloads, self._connections.base_url, max_concurrency, retry)
-        self._delivery = Delivery(sender, Collector(downloader), report)
+        self._delivery = Delivery(sender, downloader, report)
 
     async def generate(
         self,

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import attrs
 
-from aimlapi_images.collection import Collector
+from aimlapi_images.collection import Collector, receive
+from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
 from aimlapi_images.progress import Progress
+from aimlapi_images.receiving import Sinks
 from aimlapi_images.sending import Sender
 from aimlapi_images.steps import Delivered, Failed, Generated, Reporter, Step, Unknown
 
@@ -25,12 +27,12 @@ class Delivery:
 
     Attributes:
         sender: Gets the API's answer.
-        collector: Gets the images out of it.
+        downloader: Fetches images that it has URLs of.
         report: Is told the steps.
     """
 
     sender: Sender
-    collector: Collector
+    downloader: Downloader
     report: Reporter
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
@@ -47,9 +49,9 @@ class Delivery:
         progress = Progress()
         try:
             with self._target_taken(order):
-                image = await self._in_time(order, deadline, progress)
-                if order.to is not None:
-                    image = await _written(image, order, order.to)
+                async with Sinks(None if order.to is None else order.to.parent) as sinks:
+                    collector = await self._in_time(order, deadline, progress, sinks)
+                    image = await collector.collect()
         except ImageError as error:
             unknown = error.may_be_billed and not progress.answered
             await self._report_failure((Unknown if unknown else Failed)(order.id, error), error)
@@ -64,25 +66,27 @@ class Delivery:
             ) from progress.not_reported
         return image
 
-    async def _in_time(self, order: Order, deadline: float | None, progress: Progress) -> GeneratedImage:
+    async def _in_time(self, order: Order, deadline: float | None, progress: Progress, sinks: Sinks) -> Collector:
         try:
             async with asyncio.timeout(deadline) as limit:
-                return await self._image(order, progress)
+                return await self._received(order, progress, sinks)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise progress.deadline_exceeded(order.id, deadline) from error
 
-    async def _image(self, order: Order, progress: Progress) -> GeneratedImage:
+    async def _received(self, order: Order, progress: Progress, sinks: Sinks) -> Collector:
+        """Get all that is needed from others. What remains is looking at it, and writing it."""
         started = time.monotonic()
-        answer = await self.sender.answer(order, progress)
-        urls = tuple(entry.url for entry in answer.entries if entry.data is None and entry.url is not None)
+        answer = await self.sender.answer(order, progress, sinks)
+        urls = tuple(entry.url for entry in answer.entries if entry.payload is None and entry.url is not None)
         progress.answered = True
         progress.enter("download", url=urls[0] if urls else None)
         await self._report_paid(
             Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id), progress
         )
-        return await self.collector.collect(order, answer, attempts=progress.attempts, started=started)
+        received = await receive(order, answer, self.downloader, sinks)
+        return Collector(order, answer, received, progress.attempts, time.monotonic() - started)
 
     async def _report_paid(self, step: Step, progress: Progress) -> None:
         """Report what is paid for. An observer that fails must not cost the image."""
@@ -112,30 +116,3 @@ class Delivery:
             yield
         finally:
             self._targets.remove(target)
-
-
-async def _written(image: GeneratedImage, order: Order, to: Path) -> GeneratedImage:
-    """Write the image, and the others of its answer beside it."""
-    try:
-        path = await image.save(to)
-        others = [
-            attrs.evolve(other, path=await _save_beside(other, path, number))
-            for number, other in enumerate(image.others, 2)
-        ]
-    except OSError as error:
-        raise NotSavedError(
-            f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
-            "It is in this error's `image`",
-            image=image,
-            order=order.id,
-        ) from error
-    return attrs.evolve(image, path=path, others=tuple(others))
-
-
-async def _save_beside(image: GeneratedImage, first: Path, number: int) -> Path:
-    """Save as `fox-2.png` beside `fox.png`, or with the next number that is free."""
-    while True:
-        try:
-            return await image.save(first.with_stem(f"{first.stem}-{number}"))
-        except FileExistsError:
-            number += 1

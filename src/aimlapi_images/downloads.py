@@ -11,11 +11,14 @@ import attrs
 import httpx
 
 from aimlapi_images.auth import origin
+from aimlapi_images.decoding import BodyTooLargeError
 from aimlapi_images.errors import DownloadError
-from aimlapi_images.exchange import BodyTooLargeError, describe, read_body
+from aimlapi_images.exchange import describe
 from aimlapi_images.guard import ConnectionGuard, NotPublicError, check_host
+from aimlapi_images.receiving import ImageSink, Sinks
 from aimlapi_images.responses import retry_after
 from aimlapi_images.retries import RetryPolicy, backoff
+from aimlapi_images.sinks import FileSink
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 3
@@ -46,28 +49,33 @@ class Downloader:
         self._policy = policy
         self._chance = chance
 
-    async def fetch(self, url: str, *, order: str) -> bytes:
+    async def fetch(self, url: str, sinks: Sinks, *, order: str) -> ImageSink:
         """Fetch one image; go on where a broken download ended, if the server lets us.
+
+        Args:
+            url: Where it is.
+            sinks: Give it a place.
+            order: The order that it is for.
+
+        Returns:
+            The place where it is, whole.
 
         Raises:
             DownloadError: It could not be fetched, and is paid for. The error has the URL.
         """
-        part = _Part()
+        part = _Part(sinks)
         failures = 0
         while True:
             try:
                 async with self._slots:
                     await self._fetch(httpx.URL(url), part)
-                return bytes(part.body)
+                return part.sink
             except Exception as error:  # whatever it is, the image is paid for, and its URL must not be lost
                 failures += 1
                 wait = self._wait(error, failures)
                 if wait is None:
-                    why = (
-                        str(error)
-                        if isinstance(error, _RefusedError | NotPublicError | BodyTooLargeError)
-                        else describe(error)
-                    )
+                    ours = _RefusedError | NotPublicError | BodyTooLargeError
+                    why = str(error) if isinstance(error, ours) else describe(error)
                     raise DownloadError(
                         f"the image is generated and paid for, but could not be fetched: {why}. "
                         f"Fetch it from {url} before it expires; generating again would be billed again",
@@ -98,13 +106,13 @@ class Downloader:
                 if response.next_request is not None:
                     url = response.next_request.url
                     continue
-                if not part.begins_or_goes_on(response):
+                if not await part.begins_or_goes_on(response):
                     raise _RefusedError(
                         f"HTTP {response.status_code} from {url.host}",
                         passing=response.status_code in (206, 408, 416, 429) or response.status_code >= 500,
                         retry_after=retry_after(response.headers),
                     )
-                await read_body(response, MAX_IMAGE_BYTES, into=part.body)
+                await part.read(response)
                 return
         raise _RefusedError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -123,33 +131,52 @@ class _Part:
     """What has come of an image so far, and what says that the rest is of the same one.
 
     Attributes:
-        body: The bytes from the beginning.
+        sinks: Give a place to what begins anew.
+        sink: Has the bytes from the beginning.
         validator: The server's strong `ETag`, or `Last-Modified`, of these bytes; `None` if it gave neither.
     """
 
-    body: bytearray = attrs.field(factory=bytearray)
-    validator: str | None = None
+    sinks: Sinks
+    sink: ImageSink = attrs.field(init=False)
+    validator: str | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.sink = self.sinks.open()
 
     @property
     def headers(self) -> dict[str, str]:
         """What to ask for: the image as it is, from where we are."""
         headers = {"Accept-Encoding": "identity"}
-        if self.body and self.validator:
-            headers |= {"Range": f"bytes={len(self.body)}-", "If-Range": self.validator}
+        if self.sink.size and self.validator:
+            headers |= {"Range": f"bytes={self.sink.size}-", "If-Range": self.validator}
         return headers
 
-    def begins_or_goes_on(self, response: httpx.Response) -> bool:
+    async def begins_or_goes_on(self, response: httpx.Response) -> bool:
         """Whether what comes now belongs behind what we have. What does not is forgotten."""
-        expected = f"bytes {len(self.body)}-"
-        if response.status_code == 206 and self.body and response.headers.get("content-range", "").startswith(expected):
+        expected, size = f"bytes {self.sink.size}-", self.sink.size
+        if response.status_code == 206 and size and response.headers.get("content-range", "").startswith(expected):
             return True
-        if response.status_code in (200, 206, 416):
-            self.body.clear()
+        if size and response.status_code in (200, 206, 416):
+            await self.sink.discard()
+            self.sink = self.sinks.open()
         if response.status_code != 200:
             return False
         entity = response.headers.get("etag", "")
         self.validator = entity if entity.startswith('"') else response.headers.get("last-modified")
         return True
+
+    async def read(self, response: httpx.Response) -> None:
+        """Read a streamed body to its end. What came before an error stays.
+
+        Raises:
+            BodyTooLargeError: There would be more than `MAX_IMAGE_BYTES`.
+        """
+        async for chunk in response.aiter_bytes():
+            self.sink.write(chunk)
+            if self.sink.size > MAX_IMAGE_BYTES:
+                raise BodyTooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
+            if isinstance(self.sink, FileSink):
+                await self.sink.drain()
 
 
 class _RefusedError(Exception):

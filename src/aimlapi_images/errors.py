@@ -37,10 +37,12 @@ class ImageError(Exception):
         order: The id of the order that failed, or `None` where it never became one.
         may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
         log: What the provider's log says of the last attempt, if it was asked and knew it.
+        images: What the same answer brought beside what went wrong, whole.
     """
 
     may_be_billed: bool = False
     log: LogEntry | None = None
+    images: tuple[GeneratedImage, ...] = ()
 
     def __init__(self, message: str, *, order: str | None = None) -> None:
         super().__init__(message)
@@ -171,10 +173,10 @@ class DecodeError(ImageError):
     """What came as an image is none, or is larger than allowed.
 
     Attributes:
-        data: What came in place of an image; empty if it was more than is read.
+        data: What came in place of an image, base64 decoded as far as it is right; empty if it was more than is
+            read.
         url: Where it came from, if it did not come in the answer itself.
         inference_id: The API's id of the request, to ask the provider about it.
-        images: What else the same answer brought, whole.
     """
 
     may_be_billed = True
@@ -192,7 +194,6 @@ class DecodeError(ImageError):
         self.data = data
         self.url = url
         self.inference_id = inference_id
-        self.images: tuple[GeneratedImage, ...] = ()
 
 
 class DownloadError(ImageError):
@@ -204,7 +205,6 @@ class DownloadError(ImageError):
         url: Where the image is.
         usage: What the order cost.
         inference_id: The API's id of the request, to ask the provider about it.
-        images: What else the same answer brought, whole.
     """
 
     may_be_billed = True
@@ -222,7 +222,6 @@ class DownloadError(ImageError):
         self.url = url
         self.usage = usage
         self.inference_id = inference_id
-        self.images: tuple[GeneratedImage, ...] = ()
 
 
 class DeadlineExceededError(ImageError, TimeoutError):

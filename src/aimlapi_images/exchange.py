@@ -7,41 +7,53 @@ from typing import Final
 import httpx
 
 from aimlapi_images.auth import BearerAuth
+from aimlapi_images.decoding import BodyDecoder, BodyTooLargeError, NotJSONError
 from aimlapi_images.errors import (
     ConnectionFailedError,
     DecodeError,
     InvalidRequestError,
     OutcomeUnknownError,
 )
+from aimlapi_images.receiving import Sinks
 from aimlapi_images.responses import HTTPAnswer
 
-# A 64 MiB image as base64, and room for the JSON around it.
-MAX_ANSWER_BYTES: Final = 96 * 2**20
+# An error's words, and more than anybody reads.
+_MAX_ERROR_BYTES: Final = 64 * 2**10
+# An answer to a question about the account.
+_MAX_PLAIN_BYTES: Final = 16 * 2**20
 
 # Nothing of the request has left this machine.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
-class BodyTooLargeError(Exception):
-    """A body went on beyond its limit."""
-
-
 async def exchange(
-    http: httpx.AsyncClient, request: httpx.Request, auth: BearerAuth, *, order: str | None = None
+    http: httpx.AsyncClient,
+    request: httpx.Request,
+    auth: BearerAuth,
+    *,
+    order: str | None = None,
+    sinks: Sinks | None = None,
 ) -> HTTPAnswer:
     """Send one request to the API and read its answer, whatever the status.
+
+    Args:
+        http: The client for the API.
+        request: What to send.
+        auth: The key.
+        order: The order that it is for.
+        sinks: Where images go that come in the answer; `None` if none are expected.
 
     Raises:
         ConnectionFailedError: It was not sent.
         OutcomeUnknownError: It was sent, and no whole answer came.
         InvalidRequestError: It cannot be sent at all.
-        DecodeError: The answer is larger than `MAX_ANSWER_BYTES`.
+        DecodeError: The answer is larger than allowed.
     """
     try:
         response = await http.send(request, auth=auth, stream=True)
         try:
-            body = bytes(await read_body(response, MAX_ANSWER_BYTES, into=bytearray()))
+            return await _read(response, auth, sinks)
         finally:
             await response.aclose()
     except _NOT_SENT as error:
@@ -62,24 +74,36 @@ async def exchange(
         raise InvalidRequestError("the client was closed before this order was sent", order=order) from error
     except BodyTooLargeError as error:
         raise DecodeError(f"the answer is too large: {error}", order=order) from error
-    # Servers repeat what they were sent. An image's own answer is left as it is.
+
+
+async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None) -> HTTPAnswer:
+    # Servers repeat what they were sent.
     headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
-    if not response.is_success or not body.lstrip().startswith(b"{"):
-        body = auth.redact(body)
-    return HTTPAnswer(status=response.status_code, headers=headers, body=body)
-
-
-async def read_body(response: httpx.Response, limit: int, *, into: bytearray) -> bytearray:
-    """Read a streamed body to its end, decompressed. What came before an error stays in `into`.
-
-    Raises:
-        BodyTooLargeError: There would be more than `limit` bytes.
-    """
+    if not response.is_success:
+        body = auth.redact(await _start(response))
+        return HTTPAnswer(status=response.status_code, headers=headers, body=body)
+    decoder = BodyDecoder((sinks or Sinks(None)).open, max_skeleton=4 * 2**20 if sinks else _MAX_PLAIN_BYTES)
     async for chunk in response.aiter_bytes():
-        into += chunk
-        if len(into) > limit:
-            raise BodyTooLargeError(f"more than {limit:,} bytes")
-    return into
+        decoder.feed(chunk)
+        if sinks is not None:
+            await sinks.drain()
+    try:
+        document = decoder.finish()
+    except NotJSONError:
+        document = None
+    # What is around the images is redacted only if it is shown: if it is not what it should be.
+    body = bytes(decoder.skeleton[:_MAX_ERROR_BYTES])
+    return HTTPAnswer(status=response.status_code, headers=headers, body=auth.redact(body), document=document)
+
+
+async def _start(response: httpx.Response) -> bytes:
+    """The beginning of a body whose rest nobody reads."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) >= _MAX_ERROR_BYTES:
+            break
+    return bytes(body[:_MAX_ERROR_BYTES])
 
 
 def describe(error: Exception) -> str:

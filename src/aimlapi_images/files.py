@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from aimlapi_images.formats import with_extension
+from aimlapi_images.formats import format_of, with_extension
 
 _NAME_LENGTH = 60
 # On Windows these are devices, with any extension.
@@ -116,3 +116,14 @@ def free_name(folder: Path, words: str) -> Path:
     taken = {entry.stem.lower() for entry in folder.iterdir()}
     names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3)))
     return folder / next(name for name in names if name not in taken)
+
+
+def free_number(path: Path, number: int) -> Path:
+    """The path for the image of this number, from 1: the path itself, then `fox-2` for `fox`, or the next one free."""
+    if number == 1:
+        return path
+    stem = path.name if format_of(path) is None else path.stem
+    taken = {entry.stem for entry in path.parent.iterdir()}
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return path.with_name(f"{stem}-{number}")

@@ -29,12 +29,12 @@ class GeneratedImage:
     """One generated image.
 
     Attributes:
-        data: The image file's bytes, as the API sent them.
+        file_size: How many bytes the image file has.
         format: `png`, `jpeg`, `webp` or `gif`, read from the bytes.
         media_type: As `image/png`.
         width: In pixels, read from the bytes.
         height: In pixels, read from the bytes.
-        path: Where it was written, if `to` was given.
+        path: Where it was written, if `to` was given. It is not held in memory then.
         url: Where the API offered it; such URLs expire. `None` if it came in the answer itself.
         revised_prompt: The prompt as the provider rewrote it, if it did and said so.
         prompt: The prompt as it was sent.
@@ -48,7 +48,7 @@ class GeneratedImage:
             `path`, as `fox-2.png`, and their `usage` is unknown: that of the order is with the first.
     """
 
-    data: bytes = attrs.field(repr=lambda data: f"<{len(data):,} bytes>")
+    file_size: int
     format: str
     media_type: str
     width: int
@@ -64,6 +64,19 @@ class GeneratedImage:
     revised_prompt: str | None = attrs.field(default=None, repr=lambda text: text and _shorten(text))
     inference_id: str | None = None
     others: tuple[GeneratedImage, ...] = ()
+    _data: bytes | None = attrs.field(default=None, repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """The image file's bytes, as the API sent them. Read from `path` each time, if it was written there.
+
+        Raises:
+            OSError: The file is not there any more.
+        """
+        if self._data is not None:
+            return self._data
+        assert self.path is not None  # noqa: S101 - it is in memory or in a file
+        return self.path.read_bytes()
 
     @property
     def sha256(self) -> str:

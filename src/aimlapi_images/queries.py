@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -88,13 +87,9 @@ class Queries:
         while True:
             try:
                 answer = await exchange(self._http, self._http.build_request(**parts), self._auth)
-                if answer.status != 200:
+                if answer.status != 200 or answer.document is None:
                     raise status_error(answer)
-                try:
-                    document: object = json.loads(answer.body)
-                except (ValueError, RecursionError):
-                    raise status_error(answer) from None
-                return document
+                return answer.document
             except InvalidRequestError:
                 raise
             except ImageError as error:

@@ -5,8 +5,6 @@ The generated parser is not used for this: it raises on statuses and bodies that
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +17,6 @@ from aimlapi_images.errors import (
     APIStatusError,
     AuthenticationError,
     ContentPolicyError,
-    DecodeError,
     InsufficientCreditsError,
     NoImageError,
     NotFoundError,
@@ -29,6 +26,8 @@ from aimlapi_images.errors import (
     ServerError,
 )
 from aimlapi_images.lenient import mapping, number, sequence, text
+from aimlapi_images.payloads import Payload
+from aimlapi_images.receiving import ImageSink
 from aimlapi_images.spending import Usage, usage_of
 
 _BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
@@ -48,29 +47,34 @@ class HTTPAnswer:
     """Attributes:
     status: The HTTP status.
     headers: By name in lower case.
-    body: As it came, decompressed.
+    body: Its beginning, decompressed, without images.
+    document: The whole body, if it is JSON of a success: with a `Payload` for each image in it. Else `None`.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=lambda body: f"<{len(body):,} bytes>")
+    document: object = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
 class ImageEntry:
-    """One image of an answer. It has `data`, or a `url`, or a `problem`.
+    """One image of an answer: it has a `payload`, or a `url`, or both.
 
     Attributes:
-        data: Its bytes, if they came in the answer.
+        payload: Its bytes, if they came in the answer. With a problem, there is no `url`.
         url: Where to fetch it from.
         revised_prompt: The prompt as the provider rewrote it.
-        problem: Why it cannot be had.
     """
 
-    data: bytes | None = attrs.field(default=None, repr=False)
+    payload: Payload[ImageSink] | None = None
     url: str | None = None
     revised_prompt: str | None = None
-    problem: DecodeError | None = None
+
+    @property
+    def broken(self) -> Payload[ImageSink] | None:
+        """The payload, if it is no image, and there is nothing else."""
+        return self.payload if self.payload is not None and self.payload.problem is not None else None
 
 
 @attrs.frozen
@@ -91,49 +95,35 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
         APIStatusError: The status is not one of success; the class follows the status.
         OutcomeUnknownError: The status says success, and the body is not the API's JSON.
         NoImageError: There is neither a payload nor a URL in it.
-        DecodeError: The payload is not valid base64, and there is nothing else.
     """
     if not 200 <= answer.status < 300:
         raise status_error(answer, order=order)
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
+    if answer.document is None:
         raise OutcomeUnknownError(
-            f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
-        ) from error
+            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
+        )
     inference_id = answer.headers.get("x-inference-id")
-    body = mapping(document)
-    entries = tuple(filter(None, (_entry(mapping(each), inference_id, order) for each in sequence(body.get("data")))))
+    body = mapping(answer.document)
+    entries = tuple(filter(None, (_entry(mapping(each)) for each in sequence(body.get("data")))))
     if not entries:
         raise NoImageError(
             f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value",
             inference_id=inference_id,
             order=order,
         )
-    if all(entry.problem for entry in entries) and entries[0].problem:
-        raise entries[0].problem
     return ImageAnswer(usage=_usage(answer.headers, body), entries=entries, inference_id=inference_id)
 
 
-def _entry(fields: Mapping[str, Any], inference_id: str | None, order: str) -> ImageEntry | None:
+def _entry(fields: Mapping[str, Any]) -> ImageEntry | None:
     """One entry of `data`, or `None` if it brings nothing."""
-    payload, url = fields.get("b64_json"), text(fields.get("url")) or None
+    found, url = fields.get("b64_json"), text(fields.get("url")) or None
+    payload = found if isinstance(found, Payload) and (found.size or found.problem) else None
+    if payload is not None and payload.problem and url:
+        payload = None
+    if payload is None and url is None:
+        return None
     revised_prompt = fields.get("revised_prompt")
-    by_url = ImageEntry(url=url, revised_prompt=revised_prompt if isinstance(revised_prompt, str) else None)
-    if not isinstance(payload, str) or not payload:
-        return by_url if url else None
-    if payload.startswith("data:"):
-        payload = payload.partition(",")[2]
-    try:
-        return attrs.evolve(by_url, data=base64.b64decode(payload, validate=True))
-    except (binascii.Error, ValueError) as error:
-        if url:
-            return by_url
-        data = payload.encode("utf-8", "backslashreplace")
-        problem = DecodeError(
-            f"the image's base64 is invalid: {error}", data=data, inference_id=inference_id, order=order
-        )
-        return ImageEntry(problem=problem)
+    return ImageEntry(payload, url, revised_prompt if isinstance(revised_prompt, str) else None)
 
 
 def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusError:

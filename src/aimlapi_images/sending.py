@@ -17,6 +17,7 @@ from aimlapi_images.exchange import exchange
 from aimlapi_images.orders import Order
 from aimlapi_images.outcomes import Outcome, outcome_of
 from aimlapi_images.progress import Progress
+from aimlapi_images.receiving import Sinks, broken_image
 from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.responses import ImageAnswer, read_image_answer
 from aimlapi_images.retries import RetryPolicy, decide
@@ -48,8 +49,13 @@ class Sender:
     report: Reporter
     chance: Callable[[], float] = random.random
 
-    async def answer(self, order: Order, progress: Progress) -> ImageAnswer:
+    async def answer(self, order: Order, progress: Progress, sinks: Sinks) -> ImageAnswer:
         """Send the order, as often as its outcomes and the policy allow.
+
+        Args:
+            order: What is wanted.
+            progress: Is told how far it has come.
+            sinks: Where images go that come in the answer.
 
         Raises:
             ImageError: It was refused, or there is no sending it again.
@@ -65,8 +71,9 @@ class Sender:
                     progress.attempts += 1
                     await self.report(AttemptStarted(order.id, progress.attempts, order.request_id(progress.attempts)))
                     progress.enter("request")
-                    return await self._attempt(order, progress.attempts, attempt)
+                    return await self._attempt(order, progress.attempts, attempt, sinks)
             except ImageError as error:
+                await sinks.discard()
                 if progress.phase == "queue":
                     raise
                 failures += outcome_of(error) is not Outcome.LATER
@@ -80,12 +87,16 @@ class Sender:
             progress.enter("backoff")
             await asyncio.sleep(wait)
 
-    async def _attempt(self, order: Order, number: int, attempt: _Attempt) -> ImageAnswer:
+    async def _attempt(self, order: Order, number: int, attempt: _Attempt, sinks: Sinks) -> ImageAnswer:
         request = self.http.build_request(**order.request(number))
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         try:
-            answer = read_image_answer(await exchange(self.http, request, self.auth, order=order.id), order=order.id)
+            came = await exchange(self.http, request, self.auth, order=order.id, sinks=sinks)
+            answer = read_image_answer(came, order=order.id)
+            broken = answer.entries[0].broken
+            if broken is not None and all(entry.broken for entry in answer.entries):
+                raise await broken_image(broken, inference_id=answer.inference_id, order=order.id)
         except BaseException as error:
             if not isinstance(error, ImageError) or error.may_be_billed:  # a cancelled one, too
                 attempt.assumed_usd = self.ledger.charge_unknown(order.kind)

@@ -39,6 +39,7 @@ class FileSink:
         size: How many bytes it was given.
         part: The temporary file, once there is one.
         error: Why the bytes are not in the file, if they are not.
+        target: The file with its name, once it was kept.
     """
 
     def __init__(self, folder: Path, *, piece_bytes: int = PIECE_BYTES, digest: bool = False) -> None:
@@ -51,7 +52,7 @@ class FileSink:
         self._waiting: deque[bytes] = deque()
         self._written = 0
         self._descriptor: int | None = None
-        self._target: Path | None = None
+        self.target: Path | None = None
         self._unwanted = False
         # A thread goes on when the task that waits for it is cancelled: what comes next has to wait for it.
         self._lock = threading.Lock()
@@ -105,7 +106,7 @@ class FileSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._target is None:
+        if self.target is None:
             await self.discard()
 
     def _in_thread(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
@@ -147,12 +148,12 @@ class FileSink:
             raise OSError(errno.ECANCELED, "it was discarded", str(target))
         self._close()
         put_in_place(self.part, target, overwrite=overwrite)
-        self._target = target
+        self.target = target
         self.part.unlink(missing_ok=True)
         return target
 
     def _read_back(self) -> bytes:
-        path = self._target or self.part
+        path = self.target or self.part
         written = path.read_bytes()[: self._written] if path is not None else b""
         return b"".join([written, *self._waiting])
 

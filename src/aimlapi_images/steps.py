@@ -101,7 +101,7 @@ class Delivered(Step):
     def _words(self) -> str:
         image = self.image
         path = "" if image.path is None else f" as {image.path}"
-        return f"delivered{path}: {image.format}, {len(image.data):,} bytes, {image.seconds:.1f} s"
+        return f"delivered{path}: {image.format}, {image.file_size:,} bytes, {image.seconds:.1f} s"
 
 
 @attrs.frozen

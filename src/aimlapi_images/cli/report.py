@@ -24,7 +24,7 @@ def summary(image: GeneratedImage, *, emulated: bool) -> str:
     """One line for a person."""
     cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
     cost = "emulated, free" if emulated else cost
-    size = f"{image.width}x{image.height} {image.format}, {len(image.data):,} bytes"
+    size = f"{image.width}x{image.height} {image.format}, {image.file_size:,} bytes"
     return f"{image.path}  ({size}, {image.seconds:.1f} s, {cost})"
 
 
@@ -35,7 +35,7 @@ def as_json(image: GeneratedImage, *, emulated: bool) -> str:
         "format": image.format,
         "width": image.width,
         "height": image.height,
-        "bytes": len(image.data),
+        "bytes": image.file_size,
         "sha256": image.sha256,
         "prompt": image.prompt,
         "revised_prompt": image.revised_prompt,

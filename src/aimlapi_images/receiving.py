@@ -1,0 +1,85 @@
+"""Where the images of an order go as they come: into memory, or into files beside their target."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aimlapi_images.errors import DecodeError
+from aimlapi_images.payloads import Payload
+from aimlapi_images.sinks import FileSink
+
+
+class MemorySink(io.BytesIO):
+    """An image that stays in memory. `getvalue()` hands the buffer over without a copy.
+
+    Attributes:
+        size: How many bytes it was given.
+    """
+
+    @property
+    def size(self) -> int:
+        return self.getbuffer().nbytes
+
+    async def rescue(self) -> bytes:
+        """All bytes that it was given."""
+        return self.getvalue()
+
+    async def discard(self) -> None:
+        """Forget them."""
+        self.close()
+
+
+ImageSink = MemorySink | FileSink
+
+
+class Sinks:
+    """The places of one order's images. Use it as `async with`: what is not kept by the end is removed.
+
+    Args:
+        folder: Where the images are to be written, or `None` to keep them in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._open: Callable[[], ImageSink] = MemorySink if folder is None else lambda: FileSink(folder)
+        self._sinks: list[ImageSink] = []
+
+    def open(self) -> ImageSink:
+        """A place for one more image."""
+        sink = self._open()
+        self._sinks.append(sink)
+        return sink
+
+    async def drain(self) -> None:
+        """Write what has come to the disk, if that is where it goes and it is worth it."""
+        if self._sinks and isinstance(self._sinks[-1], FileSink):
+            await self._sinks[-1].drain()
+
+    async def discard(self) -> None:
+        """Remove all that was not kept: the attempt that brought it has failed."""
+        while self._sinks:
+            sink = self._sinks.pop()
+            if isinstance(sink, MemorySink) or sink.target is None:
+                await sink.discard()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.discard()
+
+
+async def broken_image(payload: Payload[ImageSink], *, inference_id: str | None, order: str) -> DecodeError:
+    """The error that a payload with a problem means."""
+    where = "" if payload.position is None else f" at character {payload.position:,}"
+    return DecodeError(
+        f"the image's base64 is invalid: {payload.problem}{where}",
+        data=await payload.sink.rescue(),
+        inference_id=inference_id,
+        order=order,
+    )
