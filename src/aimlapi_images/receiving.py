@@ -14,15 +14,12 @@ from aimlapi_images.sinks import FileSink
 
 
 class MemorySink(io.BytesIO):
-    """An image that stays in memory. `getvalue()` hands the buffer over without a copy.
-
-    Attributes:
-        size: How many bytes it was given.
-    """
+    """An image that stays in memory. `getvalue()` hands the buffer over without a copy."""
 
     @property
     def size(self) -> int:
-        return self.getbuffer().nbytes
+        """How many bytes it was given."""
+        return self.tell()
 
     async def rescue(self) -> bytes:
         """All bytes that it was given."""
