@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +20,7 @@ from aimlapi_images.connections import DEFAULT_TIMEOUT
 from aimlapi_images.decoding import MAX_BODY_BYTES, MAX_SKELETON_BYTES
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
+from misbehaving import MisbehavingServer, reply
 
 URL = "https://cdn.example/a.png"
 URL_ANSWER = httpx.Response(200, json={"data": [{"url": URL}]})
@@ -57,79 +55,6 @@ async def test_each_failure_says_whether_it_was_sent(
     assert "(order order-1)" in str(caught.value)
     assert caught.value.__cause__ is failure
     assert len(script.requests) == 1
-
-
-@contextmanager
-def raw_server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
-    """A server on a real socket, without HTTP of its own: reads a request, says `answer`, and hangs up.
-
-    With `None` it says nothing, and waits for the other side to hang up.
-    """
-    requests: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, connection.makefile("rb") as reader:
-                head = b"".join(iter(reader.readline, b"\r\n"))
-                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-                requests.append(head + reader.read(length))
-                if answer is None:
-                    reader.read()
-                else:
-                    connection.sendall(answer)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
-    # Closing alone does not wake a thread that is in accept().
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(5)
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        (b"", errors.OutcomeUnknownError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", errors.OutcomeUnknownError),
-        (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"da', errors.OutcomeUnknownError),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", errors.OutcomeUnknownError),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", errors.OutcomeUnknownError),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", errors.OutcomeUnknownError),
-        (b"HTTP/1.1 524 A Timeout Occurred\r\nContent-Length: 6\r\n\r\n<html>", errors.ProxyTimeoutError),
-    ],
-)
-async def test_what_may_have_been_billed_is_sent_once(answer: bytes, kind: type[errors.ImageError]) -> None:
-    with raw_server(answer) as (url, requests):
-        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
-            with pytest.raises(kind):
-                await client.generate("exactly one")
-
-    assert len(requests) == 1
-    assert requests[0].startswith(b"POST /v1/images/generations HTTP/1.1\r\n")
-    assert f"Bearer {KEY}".encode() in requests[0]
-
-
-async def test_a_refused_connection_was_not_sent() -> None:
-    with raw_server(b"") as (url, _):
-        pass
-    async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
-        with pytest.raises(errors.ConnectionFailedError, match=r"not sent, no connection to 127\.0\.0\.1"):
-            await client.generate("nobody there")
-
-
-async def test_a_silent_server_is_given_up_after_the_timeout() -> None:
-    with raw_server(None) as (url, requests):
-        async with ImageClient(KEY, base_url=url, timeout=0.5) as client:
-            with pytest.raises(errors.OutcomeUnknownError, match="ReadTimeout"):
-                await client.generate("waiting")
-
-    assert len(requests) == 1
 
 
 async def test_timeouts_fit_a_generation() -> None:
@@ -354,33 +279,26 @@ async def test_downloads_may_have_a_transport_of_their_own() -> None:
 
 
 async def test_proxies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = httpx.Response(200, json=PIXEL_ANSWER).content
-    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-    with raw_server(answer) as (url, requests):
-        monkeypatch.setenv("HTTP_PROXY", url)
-        monkeypatch.setenv("http_proxy", url)
+    with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        monkeypatch.setenv("http_proxy", proxy.origin)
         async with ImageClient(KEY, base_url="http://api.example") as client:
             image = await client.generate("x")
 
     assert image.data == PIXEL
-    assert requests[0].startswith(b"POST http://api.example/v1/images/generations HTTP/1.1\r\n")
+    assert proxy.requests[0].target == "http://api.example/v1/images/generations"
 
 
 @pytest.mark.parametrize(
     "url", ["https://cdn.example/\ud800.png", "https://xn--a.example/", "https://127.0.0.1:99999/a.png"]
 )
 async def test_an_odd_url_is_a_failed_download_that_keeps_it(url: str) -> None:
-    with raw_server(json_answer({"data": [{"url": url}]})) as (base_url, _):
-        async with ImageClient(KEY, base_url=base_url, retry=RetryPolicy(first_wait=0.0)) as client:
+    with MisbehavingServer([reply(200, {"data": [{"url": url}]})]) as server:
+        async with ImageClient(KEY, base_url=server.origin, retry=RetryPolicy(first_wait=0.0)) as client:
             with pytest.raises(errors.DownloadError) as caught:
                 await client.generate("x")
 
     assert caught.value.url == url
-
-
-def json_answer(body: object) -> bytes:
-    content = json.dumps(body).encode()
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 async def test_closing_the_client_leaves_each_order_an_error_of_the_tree() -> None:

@@ -1,0 +1,171 @@
+"""A server on raw sockets that says exactly what it is told, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+
+@attrs.frozen
+class Request:
+    """What came: header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    head: bytes
+
+
+@attrs.frozen
+class Reply:
+    """What the server does with one request.
+
+    Attributes:
+        pieces: Sent one after the other.
+        pause: Seconds between two pieces; it ends early when the client hangs up.
+        end: What comes then: `close`, `reset` (the connection breaks) or `hang` (nothing, until the client goes).
+    """
+
+    pieces: Sequence[bytes] = ()
+    pause: float = 0.0
+    end: Literal["close", "reset", "hang"] = "close"
+
+
+Behaviour = Reply | Callable[["MisbehavingServer", Request], Reply]
+"""A reply, or what makes one of the server's own address and of the request."""
+
+DROP = Reply()
+RESET = Reply(end="reset")
+SILENCE = Reply(end="hang")
+
+
+def reply(
+    status: int, body: object = b"", headers: Mapping[str, str] | None = None, *, cut: int | None = None
+) -> Reply:
+    """A well-formed answer. A body that is not bytes is sent as JSON; of a `cut` one, only so many bytes are sent."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {"Connection": "close", "Content-Length": str(len(content)), **(headers or {})}
+    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in named.items())]
+    return Reply(["\r\n".join([*lines, "", ""]).encode(), content[:cut]])
+
+
+def link(path: str, **fields: object) -> Behaviour:
+    """The answer to an order whose image is at this path of the same server, with these fields beside the URL."""
+    return lambda server, _: reply(200, {"data": [{"url": server.origin + path, **fields}]})
+
+
+_LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+
+class MisbehavingServer:
+    """Listens on a free port of 127.0.0.1, a thread for each connection and a connection for each request.
+
+    Args:
+        posts: What is done with each POST; the last one repeats.
+        gets: The same for each GET.
+        tls: Speak TLS with this.
+    """
+
+    def __init__(
+        self, posts: Sequence[Behaviour] = (), gets: Sequence[Behaviour] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.requests: list[Request] = []
+        self._scripts = {"POST": list(posts) or [reply(404)], "GET": list(gets) or [reply(404)]}
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port: int = self._listener.getsockname()[1]
+        self.origin = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def count(self, method: str) -> int:
+        """How many requests of this method came."""
+        return [request.method for request in self.requests].count(method)
+
+    def __enter__(self) -> MisbehavingServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Closing alone does not wake a thread that is in accept(), nor one that waits for a client.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.add(connection)
+        try:
+            # A client that hangs up, or that does not trust us, is what the tests are about.
+            with contextlib.suppress(OSError):
+                if self._tls is not None:
+                    with self._tls.wrap_socket(connection, server_side=True) as secured:
+                        self._answer(secured)
+                else:
+                    self._answer(connection)
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+    def _answer(self, connection: socket.socket) -> None:
+        request = _read_request(connection)
+        if request is None:
+            return
+        with self._lock:
+            self.requests.append(request)
+            script = self._scripts[request.method]
+            behaviour = script.pop(0) if len(script) > 1 else script[0]
+        answer = behaviour if isinstance(behaviour, Reply) else behaviour(self, request)
+        for number, piece in enumerate(answer.pieces):
+            if number and answer.pause and select.select([connection], [], [], answer.pause)[0]:
+                return
+            connection.sendall(piece)
+        if answer.end == "hang":
+            connection.recv(1)
+        elif answer.end == "reset":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+
+
+def _read_request(connection: socket.socket) -> Request | None:
+    with connection.makefile("rb") as reader:
+        head = b"".join(iter(reader.readline, b"\r\n"))
+        if not head:
+            return None
+        first, *lines = head.decode("latin-1").splitlines()
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        method, target, _ = first.split(" ")
+        return Request(method, target, headers, reader.read(int(headers.get("content-length", "0"))), head)
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """An origin on this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    yield f"http://127.0.0.1:{port}"

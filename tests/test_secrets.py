@@ -1,0 +1,223 @@
+"""The API key: looked for in everything that a user, a log or another host may see, after all that can happen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import pickle
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, cli, errors
+from aimlapi_images.auth import BearerAuth
+from conftest import PIXEL, PIXEL_ANSWER
+from misbehaving import Behaviour, MisbehavingServer, Reply, Request, link, nobody, reply
+from test_faults import FAULTS, HTML, Fault
+
+MARKED = "sk-marked-Zq7Xw9Kv3Jp5Rt1Ny8Lm2"
+# Every other one will do, and none of the large and slow ones.
+WALKED = [
+    fault for fault in FAULTS if fault.name not in ("101 MiB", "header flood", "too large", "one byte at a time")
+][::2]
+
+
+def _echo(status: int, retry_after: int = 3600) -> Behaviour:
+    """Repeats the request, key and all, in its headers and its body."""
+
+    def behave(_: MisbehavingServer, request: Request) -> Reply:
+        key = request.headers["authorization"]
+        body = {"message": f"You sent {key}", "requestId": key, "error": {"message": key}, "meta": [{"message": key}]}
+        headers = {"X-Inference-Id": key, "X-Echo": key, "Set-Cookie": f"key={key}", "Retry-After": f"{retry_after}"}
+        return reply(status, body, headers)
+
+    return behave
+
+
+def _echo_text(status: int) -> Behaviour:
+    return lambda _, request: reply(status, HTML + request.head)
+
+
+ECHOED_IN_HEADERS = [
+    *(Fault(f"echo {status}", [_echo(status)]) for status in (200, 301, 400, 401, 403, 404, 429, 500, 503, 520, 524)),
+    Fault("echo in 429s", [_echo(429, 0), reply(200, PIXEL_ANSWER)]),
+]
+ECHOED_AS_TEXT = [Fault(f"echo as text {status}", [_echo_text(status)]) for status in (200, 400, 401, 502, 524)]
+ECHOES = ECHOED_IN_HEADERS + ECHOED_AS_TEXT
+_RESPONSE_HEADERS = "httpcore.http11 receive_response_headers.complete"
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """All that any logger says, at DEBUG, formatted with its arguments and its traceback."""
+    said: list[str] = []
+    formatter = logging.Formatter("%(name)s %(message)s")
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(f"{formatter.format(record)} {record.__dict__!r}")
+
+    root, handler = logging.getLogger(), Keep(level=logging.DEBUG)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield said
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("fault", [*WALKED, *ECHOES], ids=lambda fault: fault.name)
+async def test_the_key_is_nowhere_to_be_seen(
+    fault: Fault, logged: list[str], recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    retry = RetryPolicy(attempts=2, first_wait=0.0, longest_retry_after=1.0)
+    with MisbehavingServer(fault.posts, fault.gets) as server:
+        async with ImageClient(
+            MARKED, base_url=server.origin, **{"timeout": 5, "retry": retry, **fault.options}
+        ) as client:
+            (result,) = await asyncio.gather(client.generate("x"), return_exceptions=True)
+            seen = [*_texts(client), *_texts(result)]
+
+    assert MARKED in server.requests[0].headers["authorization"]
+    assert any("send_request_headers" in line for line in logged)
+    out = capfd.readouterr()
+    if fault in ECHOED_IN_HEADERS:
+        logged = [line for line in logged if _RESPONSE_HEADERS not in line]  # see the next test
+    _assert_unmarked([*seen, *logged, *(str(warning.message) for warning in recwarn), out.out, out.err])
+    _assert_unmarked([request.head.decode("latin-1") for request in server.requests if request.method == "GET"])
+
+
+@pytest.mark.xfail(strict=True, reason="httpcore logs response headers as they come, at DEBUG")
+async def test_a_key_that_a_server_repeats_in_a_header_is_in_no_log(logged: list[str]) -> None:
+    with MisbehavingServer([_echo(401)]) as server:
+        async with ImageClient(MARKED, base_url=server.origin) as client:
+            await asyncio.gather(client.generate("x"), return_exceptions=True)
+
+    _assert_unmarked(logged)
+
+
+async def test_the_key_is_in_no_error_of_an_order_that_never_left(logged: list[str]) -> None:
+    with nobody() as origin:
+        async with ImageClient(MARKED, base_url=origin, retry=RetryPolicy(attempts=1)) as client:
+            refused, wrong = await asyncio.gather(
+                client.generate("x"), client.generate("x", output_compression=500), return_exceptions=True
+            )
+    closed = (await asyncio.gather(client.generate("x"), return_exceptions=True))[0]
+
+    assert isinstance(refused, errors.ConnectionFailedError)
+    assert isinstance(wrong, errors.InvalidRequestError)
+    assert isinstance(closed, errors.InvalidRequestError)
+    _assert_unmarked([*_texts(refused), *_texts(wrong), *_texts(closed), *logged])
+
+
+@pytest.mark.parametrize("key", [f"{MARKED} {MARKED}", f"{MARKED}\n{MARKED}", f"{MARKED}é"])
+def test_a_key_that_cannot_be_one_is_not_repeated(key: str) -> None:
+    with pytest.raises(errors.InvalidRequestError) as caught:
+        ImageClient(key)
+
+    _assert_unmarked([str(caught.value), repr(caught.value)])
+
+
+async def test_another_host_never_gets_the_key() -> None:
+    seen: list[httpx.Request] = []
+
+    def host(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if request.url.host == "cdn.example":
+            return httpx.Response(302, headers={"Location": "https://other.example/a.png", "Set-Cookie": "a=b"})
+        return httpx.Response(200, content=PIXEL)
+
+    with MisbehavingServer([reply(200, {"data": [{"url": "https://cdn.example/a.png"}]})]) as server:
+        hosts = httpx.MockTransport(host)
+        headers = {"X-Own": MARKED}
+        async with ImageClient(MARKED, base_url=server.origin, download_transport=hosts, headers=headers) as client:
+            image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert [request.url.host for request in seen] == ["cdn.example", "other.example"]
+    _assert_unmarked([f"{request.url} {request.headers.raw!r}" for request in seen])
+
+
+@pytest.mark.parametrize("answer", [_echo(401), _echo_text(400), link("/a.png"), reply(200, PIXEL_ANSWER)])
+def test_the_command_never_shows_the_key(
+    answer: Behaviour, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIMLAPI_API_KEY", MARKED)
+    with MisbehavingServer([answer]) as server:
+        monkeypatch.setenv("AIMLAPI_API_BASE", server.origin)
+        monkeypatch.setattr("sys.argv", ["aimlapi-images", "generate", "a fox", "--json"])
+        with contextlib.suppress(SystemExit):
+            cli.main()
+
+    out = capfd.readouterr()
+    assert server.count("POST") >= 1
+    assert out.out or out.err
+    _assert_unmarked([out.out, out.err, *(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())])
+
+
+def test_what_holds_the_key_cannot_be_pickled() -> None:
+    for each in (ImageClient(MARKED), BearerAuth(MARKED, httpx.URL("https://api.example"))):
+        with pytest.raises(TypeError) as caught:
+            pickle.dumps(each)
+        _assert_unmarked([str(caught.value)])
+
+
+def test_a_client_of_another_event_loop_says_so() -> None:
+    with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as server:
+        client = ImageClient(MARKED, base_url=server.origin)
+        first = asyncio.run(client.generate("x"))
+        with pytest.raises(
+            errors.InvalidRequestError, match=r"another event loop: make one for each asyncio\.run"
+        ) as caught:
+            asyncio.run(client.generate("x"))
+
+    assert isinstance(first, GeneratedImage)
+    assert server.count("POST") == 1
+    _assert_unmarked(_texts(caught.value))
+
+
+def _texts(thing: object) -> list[str]:
+    """Every form in which a thing may be written down: itself, what it holds, and what caused it."""
+    texts = [text for each in _reachable(thing) for text in (repr(each), str(each))]
+    if isinstance(thing, BaseException):
+        texts += traceback.format_exception(thing)
+        file = io.StringIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traceback.print_exception(thing, file=file, chain=True)
+        texts.append(file.getvalue())
+    if isinstance(thing, errors.ImageError | GeneratedImage):
+        stored = pickle.dumps(thing)
+        texts += [stored.decode("latin-1"), repr(vars(pickle.loads(stored)) if hasattr(thing, "__dict__") else "")]
+    return texts
+
+
+def _reachable(thing: object, seen: dict[int, object] | None = None) -> list[object]:
+    """The thing, and what can be reached from it by the names of attributes that are ours."""
+    seen = {} if seen is None else seen
+    if id(thing) in seen or isinstance(thing, str | bytes | int | float | type | None):
+        return []
+    seen[id(thing)] = thing
+    inner: list[object] = []
+    if isinstance(thing, BaseException):
+        inner += [thing.__cause__, thing.__context__, thing.args, getattr(thing, "__notes__", None)]
+    if isinstance(thing, dict):
+        inner += thing.values()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        inner += thing
+    elif type(thing).__module__.startswith("aimlapi_images") or isinstance(thing, BaseException):
+        inner += getattr(thing, "__dict__", {}).values()
+        inner += [getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())]
+    return [thing, *(each for part in inner for each in _reachable(part, seen))]
+
+
+def _assert_unmarked(texts: list[str]) -> None:
+    assert [text for text in texts if MARKED in text] == []
