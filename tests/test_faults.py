@@ -131,12 +131,18 @@ ANSWERS = [
     ),
     Fault("not HTTP", [Reply([b"SSH-2.0-OpenSSH_9.2\r\n"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("header flood", [Reply([_FLOOD, b"\r\n"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
-    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 100,663,296 bytes"),
+    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 4,194,304 bytes"),
     # Success that brings no image.
-    Fault("HTML", [reply(200, HTML)], UNKNOWN, errors.OutcomeUnknownError, "not JSON .26 bytes beginning b'<html>"),
-    Fault("empty body", [reply(200)], UNKNOWN, errors.OutcomeUnknownError, "not JSON .an empty body"),
+    Fault(
+        "HTML",
+        [reply(200, HTML)],
+        UNKNOWN,
+        errors.OutcomeUnknownError,
+        "not the API's JSON .26 bytes beginning b'<html>",
+    ),
+    Fault("empty body", [reply(200)], UNKNOWN, errors.OutcomeUnknownError, "not the API's JSON .an empty body"),
     Fault("204", [Reply([b"HTTP/1.1 204 No Content\r\n\r\n"])], UNKNOWN, errors.OutcomeUnknownError, "HTTP 204"),
-    Fault("half of the JSON", [reply(200, _JSON[:50])], UNKNOWN, errors.OutcomeUnknownError, "not JSON"),
+    Fault("half of the JSON", [reply(200, _JSON[:50])], UNKNOWN, errors.OutcomeUnknownError, "not the API's JSON"),
     Fault(
         "gzip that is none",
         [reply(200, b"abcd", {"Content-Encoding": "gzip"})],

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, errors
-from aimlapi_images.guard import ConnectionGuard, NotPublicError, is_public
+from aimlapi_images.guard import ConnectionGuard, UntrustedURLError, is_public
 from conftest import KEY, PIXEL, Script, scripted
 
 ADDRESSES = [
@@ -130,7 +130,7 @@ async def test_a_proxy_may_be_where_it_likes(listener: tuple[int, list[bytes]]) 
 async def test_without_the_guard_the_same_connection_is_made(listener: tuple[int, list[bytes]]) -> None:
     port, received = listener
     async with httpx.AsyncClient() as http:
-        with pytest.raises(NotPublicError):
+        with pytest.raises(UntrustedURLError):
             await http.get(f"http://localhost:{port}/", extensions={"trace": ConnectionGuard("localhost")})
         with pytest.raises(httpx.TransportError):
             await http.get(f"http://localhost:{port}/")

@@ -142,7 +142,7 @@ async def test_a_failed_download_keeps_the_url_and_never_generates_again(
     [
         ("ftp://cdn.example/a.png", "ftp://cdn.example is not https"),
         ("http://169.254.169.254/latest", "is not https"),
-        ("/relative.png", "no scheme:// is not https"),
+        ("/relative.png", "a URL without a scheme is not https"),
         ("https://cdn.example:port/a.png", "InvalidURL"),
     ],
 )
@@ -261,7 +261,9 @@ async def test_an_image_without_end_is_cut_off() -> None:
 async def test_bytes_that_are_no_image_are_an_error_that_keeps_them(content: bytes) -> None:
     client, _ = scripted(URL_ANSWER, httpx.Response(200, content=content))
 
-    with pytest.raises(errors.DecodeError, match="what came is not an image") as caught:
+    with pytest.raises(
+        errors.DecodeError, match=r"what came from https://cdn\.example/a\.png is not an image"
+    ) as caught:
         await client.generate("x")
 
     assert caught.value.data == content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Mapping
 from typing import Final, Never
@@ -78,6 +79,25 @@ class BearerAuth(httpx.Auth):
 
     def __reduce__(self) -> Never:
         raise TypeError("a client holds an API key and open connections, and cannot be pickled: make one per process")
+
+
+class KeyFilter(logging.Filter):
+    """Blanks out the key in log records of the HTTP library: at DEBUG, it logs headers that a server sends back.
+
+    Args:
+        auth: Knows the key.
+    """
+
+    def __init__(self, auth: BearerAuth) -> None:
+        super().__init__()
+        self._auth = auth
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = self._auth.redact(record.getMessage().encode("utf-8", "surrogateescape")).decode(
+            "utf-8", "surrogateescape"
+        )
+        record.args = ()
+        return True
 
 
 def origin(url: httpx.URL) -> tuple[str, str, int | None]:

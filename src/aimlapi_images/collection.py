@@ -136,8 +136,9 @@ class Collector:
         return self._made(received, formats[0], sink.size, path=path)
 
     def _no_image(self, received: Received, data: bytes, error: ValueError) -> DecodeError:
+        where = f" from {received.entry.url}" if received.entry.payload is None else ""
         return DecodeError(
-            f"what came is not an image: {error}",
+            f"what came{where} is not an image: {error}. It is paid for, and in this error's `data`",
             data=data,
             url=received.entry.url,
             inference_id=self.answer.inference_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,11 +11,12 @@ from typing import Any, Final
 
 import httpx
 
-from aimlapi_images.auth import BearerAuth, find_api_key, find_base_url
+from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url
 from aimlapi_images.errors import InvalidRequestError
 
 # A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
+_HTTP_LOGGERS: Final = [logging.getLogger(f"httpcore.{name}") for name in ("http11", "http2", "connection", "proxy")]
 
 
 class Connections:
@@ -65,6 +67,9 @@ class Connections:
             base_url=self.base_url, transport=transport, headers={**agent, **_headers(headers)}, **options
         )
         self.downloads = httpx.AsyncClient(transport=download_transport or transport, headers=agent, **options)
+        self._filter = KeyFilter(self.auth)
+        for logger in _HTTP_LOGGERS:
+            logger.addFilter(self._filter)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:
@@ -80,6 +85,8 @@ class Connections:
         """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
+        for logger in _HTTP_LOGGERS:
+            logger.removeFilter(self._filter)
 
 
 def positive(name: str, value: float | None) -> float | None:

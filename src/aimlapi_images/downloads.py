@@ -14,7 +14,7 @@ from aimlapi_images.auth import origin
 from aimlapi_images.decoding import BodyTooLargeError
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.exchange import describe
-from aimlapi_images.guard import ConnectionGuard, NotPublicError, check_host
+from aimlapi_images.guard import ConnectionGuard, UntrustedURLError, check_host
 from aimlapi_images.receiving import ImageSink, Sinks
 from aimlapi_images.responses import retry_after
 from aimlapi_images.retries import RetryPolicy, backoff
@@ -74,14 +74,7 @@ class Downloader:
                 failures += 1
                 wait = self._wait(error, failures)
                 if wait is None:
-                    ours = _RefusedError | NotPublicError | BodyTooLargeError
-                    why = str(error) if isinstance(error, ours) else describe(error)
-                    raise DownloadError(
-                        f"the image is generated and paid for, but could not be fetched: {why}. "
-                        f"Fetch it from {url} before it expires; generating again would be billed again",
-                        url=url,
-                        order=order,
-                    ) from error
+                    raise _lost(error, url, order) from error
             await asyncio.sleep(wait)
 
     def _wait(self, error: Exception, failures: int) -> float | None:
@@ -121,9 +114,24 @@ class Downloader:
         if origin(url) == self._api_origin:
             return {}
         if url.scheme != "https":
-            raise _RefusedError(f"{url.scheme or 'no scheme'}://{url.host} is not https")
+            shown = f"{url.scheme}://{url.netloc.decode()}" if url.scheme else "a URL without a scheme"
+            raise UntrustedURLError(f"{shown} is not https")
         check_host(url)
         return {"trace": ConnectionGuard(url.raw_host.decode("ascii"))}
+
+
+def _lost(error: Exception, url: str, order: str) -> DownloadError:
+    """The error that a download means that is given up."""
+    ours = _RefusedError | UntrustedURLError | BodyTooLargeError
+    why = str(error) if isinstance(error, ours) else describe(error)
+    # What is refused here is not recommended either.
+    advice = f"It is said to be at {url}" if isinstance(error, UntrustedURLError) else f"Fetch it from {url}, soon"
+    return DownloadError(
+        f"the image is generated and paid for, but could not be fetched: {why}. "
+        f"{advice}; generating again would be billed again",
+        url=url,
+        order=order,
+    )
 
 
 @attrs.define

@@ -24,6 +24,12 @@ _MAX_PLAIN_BYTES: Final = 16 * 2**20
 
 # Nothing of the request has left this machine.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_WORDS: Final = {
+    httpx.ConnectTimeout: "nobody answered in time",
+    httpx.ReadTimeout: "nothing came in time",
+    httpx.WriteTimeout: "it could not be sent in time",
+    httpx.NetworkError: "the connection broke",
+}
 _NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
@@ -108,4 +114,5 @@ async def _start(response: httpx.Response) -> bytes:
 
 def describe(error: Exception) -> str:
     """An error's kind and what it says; many of httpx's say nothing."""
-    return f"{type(error).__name__}: {error}".rstrip(": .")
+    said = str(error) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
+    return f"{type(error).__name__}: {said}".rstrip(": .")

@@ -13,8 +13,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class NotPublicError(Exception):
-    """This host is not reached from everywhere, and may be private."""
+class UntrustedURLError(Exception):
+    """An image is not fetched from there, whatever an answer says."""
 
 
 def is_public(address: IPAddress) -> bool:
@@ -34,14 +34,14 @@ def check_host(url: httpx.URL) -> None:
     """Refuse a URL whose host is an address that is not public.
 
     Raises:
-        NotPublicError: It is one.
+        UntrustedURLError: It is one.
     """
     try:
         address = ipaddress.ip_address(url.host)
     except ValueError:
         return  # a name: what it leads to is seen when it is connected to
     if not is_public(address):
-        raise NotPublicError(f"{address} is not a public address")
+        raise UntrustedURLError(f"{address} is not a public address")
 
 
 @attrs.define
@@ -62,7 +62,7 @@ class ConnectionGuard:
         """Be told of an event.
 
         Raises:
-            NotPublicError: The address connected to is not public. The connection is closed.
+            UntrustedURLError: The address connected to is not public. The connection is closed.
         """
         if event == "connection.connect_tcp.started":
             self._proxied = info["host"] != self.host
@@ -71,4 +71,4 @@ class ConnectionGuard:
             address = ipaddress.ip_address(stream.get_extra_info("server_addr")[0].partition("%")[0])
             if not is_public(address):
                 await stream.aclose()
-                raise NotPublicError(f"{self.host} is at {address}, which is not a public address")
+                raise UntrustedURLError(f"{self.host} is at {address}, which is not a public address")

@@ -54,8 +54,9 @@ class Progress:
         billed = self.may_be_billed or self.phase in ("request", "log", "download")
         where = f", and its image is at {self.url}" if self.url else ""
         last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
+        attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
         return DeadlineExceededError(
-            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {self.attempts} attempts; "
+            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {attempts}; "
             f"it {'may be' if billed else 'is not'} billed{where}{last}",
             phase=self.phase,
             may_be_billed=billed,

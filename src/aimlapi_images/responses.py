@@ -35,6 +35,8 @@ _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation"
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
 _PROXY_STATUSES: Final = (504, *range(520, 528), 530)
 _MEANINGS: Final = {
+    408: "the server gave up waiting for the request",
+    413: "the request is too large",
     502: "bad gateway: the model's provider is unavailable",
     503: "service unavailable: the model's provider is unavailable",
     504: f"the generation took too long, and {_MAYBE_BILLED}",
@@ -100,7 +102,8 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
         raise status_error(answer, order=order)
     if answer.document is None:
         raise OutcomeUnknownError(
-            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}", order=order
+            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}",
+            order=order,
         )
     inference_id = answer.headers.get("x-inference-id")
     body = mapping(answer.document)
@@ -143,7 +146,7 @@ def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusEr
         "retry_after": retry_after(answer.headers),
         "order": order,
     }
-    message = said or _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
+    message = said or _meaning(answer)
     return _error(answer, message, code=text(upstream.get("code")), context=context)
 
 
@@ -185,6 +188,17 @@ def _error(answer: HTTPAnswer, message: str, *, code: str, context: dict[str, An
         case _ if status in _PROXY_STATUSES:
             return ProxyTimeoutError(message, **context)
     return (ServerError if status >= 500 else APIStatusError)(message, **context)
+
+
+def _meaning(answer: HTTPAnswer) -> str:
+    """What an answer means that does not say so itself."""
+    location = answer.headers.get("location")
+    if 300 <= answer.status < 400 and location:
+        return f"it leads to {location}, where a request with a key is not sent: is the base URL right?"
+    unknown = answer.status > 503 or answer.status == 501
+    return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}" + (
+        f"; {_MAYBE_BILLED}" if unknown else ""
+    )
 
 
 def _details(fields: Mapping[str, Any]) -> str:

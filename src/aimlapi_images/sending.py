@@ -12,7 +12,7 @@ import httpx
 
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.budget import Ledger
-from aimlapi_images.errors import ImageError
+from aimlapi_images.errors import APIStatusError, ImageError
 from aimlapi_images.exchange import exchange
 from aimlapi_images.orders import Order
 from aimlapi_images.outcomes import Outcome, outcome_of
@@ -82,6 +82,8 @@ class Sender:
                 progress.failed(error)
                 wait = decide(self.policy, error, failures, self.chance())
                 if wait is None:
+                    if isinstance(error, APIStatusError) and outcome_of(error) is Outcome.LATER and error.retry_after:
+                        error.args = (f"{error.args[0]} (it asks to wait for {error.retry_after:,.0f} s)",)
                     raise
                 await self.report(Retrying(order.id, progress.attempts, error, wait))
             progress.enter("backoff")
