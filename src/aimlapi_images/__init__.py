@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         ServerError,
     )
     from aimlapi_images.images import GeneratedImage, Usage
+    from aimlapi_images.masks import mask_from_box, mask_from_luminance
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending
+    from aimlapi_images.uploads import ImageInput
 
 __all__ = [
     "APIStatusError",
@@ -46,6 +48,7 @@ __all__ = [
     "GeneratedImage",
     "ImageClient",
     "ImageError",
+    "ImageInput",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "NoImageError",
@@ -58,14 +61,19 @@ __all__ = [
     "ServerError",
     "Spending",
     "Usage",
+    "mask_from_box",
+    "mask_from_luminance",
 ]
 
 _HOMES = {
     "ImageClient": "client",
     "GeneratedImage": "images",
+    "ImageInput": "uploads",
     "RetryPolicy": "retries",
     "Spending": "spending",
     "Usage": "images",
+    "mask_from_box": "masks",
+    "mask_from_luminance": "masks",
 }
 
 

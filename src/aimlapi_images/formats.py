@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import PurePath
-from typing import Final
+from typing import BinaryIO, Final
 
 import attrs
 
@@ -15,6 +15,7 @@ EXTENSIONS: Final = {
     "webp": (".webp",),
     "gif": (".gif",),
 }
+_LONGEST_SIGNATURE: Final = 12
 
 
 @attrs.frozen
@@ -41,15 +42,26 @@ def read_format(data: bytes) -> ImageFormat:
     Raises:
         ValueError: The bytes do not begin as a PNG, JPEG, WebP or GIF, or have no size.
     """
+    return read_file_format(io.BytesIO(data), len(data))
+
+
+def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
+    """Read the format and size of an image from the beginning of an open file of `size` bytes.
+
+    Raises:
+        ValueError: As for `read_format`.
+    """
     import imagesize  # late: it loads the standard library's URL and XML modules
 
-    name = _name(data)
+    file.seek(0)
+    name = _name(file.read(_LONGEST_SIGNATURE))
     if name is None:
-        raise ValueError(f"{len(data):,} bytes that are no PNG, JPEG, WebP or GIF")
+        raise ValueError(f"{size:,} bytes that are no PNG, JPEG, WebP or GIF")
     # It gives -1 for what it cannot read, and raises nothing.
-    width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
+    file.seek(0)
+    width, height = imagesize.get(file, exif_rotation=False)
     if width < 1 or height < 1:
-        raise ValueError(f"{len(data):,} bytes that begin as {name} and have no size")
+        raise ValueError(f"{size:,} bytes that begin as {name} and have no size")
     return ImageFormat(name=name, width=width, height=height)
 
 
