@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, error_answer
+from aimlapi_images.emulator.edits import EDITED_PATH, Edits
 from aimlapi_images.emulator.generations import Generations
 from aimlapi_images.emulator.pictures import IMAGES_PATH, Pictures
 
@@ -27,10 +28,15 @@ def create_app(*, api_key: str | None = None, latency: float = 0.0) -> Starlette
     """
     pictures = Pictures()
     generate = _for_a_key(Generations(pictures, latency).generate, api_key)
+    edits = Edits(latency)
+    edit = _for_a_key(edits.edit, api_key)
     return Starlette(
         routes=[
             Route(schema.GENERATIONS_PATH, generate, methods=["POST"]),
             Route(schema.GENERATIONS_PATH.removeprefix("/v1"), generate, methods=["POST"]),
+            Route(schema.EDITS_PATH, edit, methods=["POST"]),
+            Route(schema.EDITS_PATH.removeprefix("/v1"), edit, methods=["POST"]),
+            Route(EDITED_PATH + "/{name}", edits.image, methods=["GET"]),
             Route(IMAGES_PATH + "/{name}", pictures.image, methods=["GET"]),
         ],
         exception_handlers={HTTPException: error_answer},
