@@ -15,6 +15,7 @@ try:
 except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in an environment without it
     sys.exit('aimlapi-images: the command needs an extra: pip install "aimlapi-images[cli]"')
 
+from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
 from aimlapi_images.cli.endings import INTERRUPTED, USAGE, complain
 from aimlapi_images.cli.generate import generate
@@ -48,4 +49,5 @@ def command() -> None:
 
 
 command.add_command(generate)
+command.add_command(edit)
 command.add_command(emulator)
