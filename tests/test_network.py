@@ -18,8 +18,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors, exchange
-from aimlapi_images.client import DEFAULT_TIMEOUT, ImageClient
+from aimlapi_images.client import ImageClient
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
+from aimlapi_images.settings import DEFAULT_TIMEOUT
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 URL = "https://cdn.example/a.png"

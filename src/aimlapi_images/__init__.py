@@ -32,10 +32,10 @@ if TYPE_CHECKING:
         ServerError,
     )
     from aimlapi_images.images import GeneratedImage, Usage
+    from aimlapi_images.inputs import ImageInput
     from aimlapi_images.masks import mask_from_box, mask_from_luminance
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending
-    from aimlapi_images.uploads import ImageInput
 
 __all__ = [
     "APIStatusError",
@@ -68,7 +68,7 @@ __all__ = [
 _HOMES = {
     "ImageClient": "client",
     "GeneratedImage": "images",
-    "ImageInput": "uploads",
+    "ImageInput": "inputs",
     "RetryPolicy": "retries",
     "Spending": "spending",
     "Usage": "images",

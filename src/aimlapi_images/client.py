@@ -19,10 +19,11 @@ from aimlapi_images.edits import new_edit
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.generations import new_generation
 from aimlapi_images.images import GeneratedImage
+from aimlapi_images.inputs import ImageInput
 from aimlapi_images.retries import RetryPolicy
+from aimlapi_images.settings import DEFAULT_TIMEOUT, positive, timeouts
 from aimlapi_images.spending import Spending
 from aimlapi_images.throttle import Throttle
-from aimlapi_images.uploads import ImageInput
 from aimlapi_rest.models import (
     ImageEditRequestBackground,
     ImageEditRequestOutputFormat,
@@ -39,8 +40,6 @@ from aimlapi_rest.models import (
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
-# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
-DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
 
 class ImageClient:
@@ -86,7 +85,7 @@ class ImageClient:
             raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
         url = find_base_url(base_url)
         auth = BearerAuth(find_api_key(api_key), url)
-        options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False}
+        options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False}
         if transport is None:
             # One for both clients: loading the certificates takes longer than all else here.
             options["verify"] = httpx.create_ssl_context()
@@ -105,8 +104,8 @@ class ImageClient:
             limits=limits, transport=download_transport or transport, headers=agent, **options
         )
         downloader = Downloader(self._downloads, url, max_concurrency, retry)
-        self._deadline = _positive("deadline", deadline)
-        throttle = Throttle(retry, max_concurrency, _positive("requests_per_minute", requests_per_minute))
+        self._deadline = positive("deadline", deadline)
+        throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute))
         self._delivery = Delivery(self._api, auth, downloader, throttle, retry)
 
     async def generate(
@@ -173,7 +172,7 @@ class ImageClient:
             "response_format": response_format,
         }
         new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
-        seconds = _positive("deadline", deadline)
+        seconds = positive("deadline", deadline)
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 
     async def edit(
@@ -219,7 +218,7 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        seconds = _positive("deadline", deadline)
+        seconds = positive("deadline", deadline)
         new = await new_edit(
             prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
         )
@@ -253,20 +252,3 @@ class ImageClient:
 
     def __repr__(self) -> str:
         return f"ImageClient(base_url={str(self._base_url)!r}, max_concurrency={self._max_concurrency})"
-
-
-def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
-    if isinstance(timeout, httpx.Timeout):
-        return timeout
-    seconds = _positive("timeout", timeout)
-    if seconds is None:
-        raise InvalidRequestError("timeout is None, and nothing here waits without end")
-    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
-
-
-def _positive(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
-    return value

@@ -12,10 +12,11 @@ import attrs
 
 from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.inputs import read_upload
 from aimlapi_images.masks import check_mask
 from aimlapi_images.multipart import Form
 from aimlapi_images.orders import Order, check_model, check_spelling, join_fields, new_id, target_path
-from aimlapi_images.uploads import Upload, read_upload
+from aimlapi_images.uploads import Upload
 
 _OWN_ARGUMENTS = ("model", "prompt", "image", "image[]", "mask")
 
@@ -71,7 +72,7 @@ async def new_edit(
 
     Args:
         prompt: What the image is to become.
-        image: One image or a list of them; see `uploads.ImageInput`.
+        image: One image or a list of them; see `inputs.ImageInput`.
         mask: What of the first one is to be drawn anew, or `None`.
         model: The model's name. The fields of one that the schema does not describe are sent unchecked.
         parameters: Text fields of the request by name; those that are `None` are not sent.

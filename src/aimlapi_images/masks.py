@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.formats import ImageFormat, read_file_format, read_format
 from aimlapi_images.images import GeneratedImage
-from aimlapi_images.uploads import ImageInput, as_pillow, unreadable
+from aimlapi_images.inputs import ImageInput, as_pillow
+from aimlapi_images.uploads import unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
