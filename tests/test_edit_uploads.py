@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +24,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aimlapi_images import ImageClient, InvalidRequestError, RetryPolicy, emulator, mask_from_box, schema
+from aimlapi_images import (
+    ConnectionFailedError,
+    ImageClient,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    RetryPolicy,
+    emulator,
+    mask_from_box,
+    schema,
+)
 from aimlapi_images.edits import new_edit
 from aimlapi_images.formats import ImageFormat
 from aimlapi_images.multipart import Form
@@ -276,6 +288,79 @@ async def test_a_server_never_takes_half_a_file_for_a_whole_one(tmp_path: Path) 
                 await client.edit("x", image=path)
 
     assert whole == []
+
+
+# ---- Connections that break
+
+
+@contextmanager
+def breaking(bytes_read: int, *, times: int) -> Iterator[tuple[str, list[int]]]:
+    """A server that closes its first connections after so many bytes, and answers the next one."""
+    arrived: list[int] = []
+    over = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            connection, _ = listener.accept()
+            if over.is_set():
+                connection.close()
+                return
+            with connection, connection.makefile("rb") as stream:
+                arrived.append(0)
+                if len(arrived) <= times:
+                    arrived[-1] = len(stream.read(bytes_read))
+                    continue
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += stream.readline()
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                assert length
+                arrived[-1] = len(stream.read(int(length[1])))
+                body = json.dumps(PIXEL_ANSWER).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", arrived
+        over.set()
+        socket.create_connection(listener.getsockname()).close()
+        thread.join()
+
+
+async def test_an_upload_that_breaks_off_is_not_billed_and_sent_again(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(encoded("PNG") + bytes(20_000_000))
+
+    with breaking(100_000, times=2) as (url, arrived):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.001, longest_wait=0.001)) as client:
+            image = await client.edit("x", image=path)
+
+    assert image.attempts == 3
+    assert arrived[:2] == [100_000, 100_000]
+    assert arrived[2] > 20_000_000
+    assert client.spending.unknown_outcomes == 0
+
+
+async def test_an_upload_that_breaks_off_for_good_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(encoded("PNG") + bytes(20_000_000))
+
+    with breaking(100_000, times=9) as (url, _):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(attempts=1)) as client:
+            with pytest.raises(ConnectionFailedError, match="the upload broke off before its end") as caught:
+                await client.edit("x", image=path)
+
+    assert not caught.value.may_be_billed
+
+
+async def test_an_upload_without_an_answer_has_an_unknown_outcome() -> None:
+    with breaking(1_000, times=9) as (url, _):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(attempts=3)) as client:
+            with pytest.raises(OutcomeUnknownError):
+                await client.edit("x", image=encoded("PNG") + bytes(2_000))
+
+    assert client.spending.unknown_outcomes == 1
 
 
 # ---- Bounds

@@ -54,7 +54,8 @@ class EditOrder(Order):
         form = Form(texts, files)
         headers = {"Content-Type": form.content_type, "Content-Length": str(form.length)}
         headers["X-Client-Request-Id"] = self.request_id(attempt)
-        return {"method": "POST", "url": schema.EDITS_PATH, "headers": headers, "content": form}
+        sending = {"headers": headers, "content": form, "extensions": {"upload": form}}
+        return {"method": "POST", "url": schema.EDITS_PATH, **sending}
 
 
 async def new_edit(

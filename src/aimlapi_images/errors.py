@@ -61,7 +61,7 @@ class InvalidRequestError(ImageError, ValueError):
 
 
 class ConnectionFailedError(ImageError):
-    """The request was not sent: no connection to the API could be made. Nothing was billed."""
+    """The request was not sent: no connection to the API could be made, or an upload broke off. Nothing was billed."""
 
 
 class OutcomeUnknownError(ImageError):

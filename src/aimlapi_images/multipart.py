@@ -13,7 +13,7 @@ from aimlapi_images.uploads import Upload
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
-@attrs.frozen
+@attrs.define
 class Form:
     """A `multipart/form-data` body. Each iteration gives the whole of it anew.
 
@@ -21,11 +21,13 @@ class Form:
         texts: Names and values of the text fields, in the order in which they are sent.
         files: Names and contents of the file fields, which come after them.
         boundary: What stands between the parts, and in none of them.
+        handed_over: Whether it was given to the network to its end. Before, no server can have had all of it.
     """
 
     texts: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, Upload]]
     boundary: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    handed_over: bool = attrs.field(default=False, init=False)
 
     @property
     def content_type(self) -> str:
@@ -40,12 +42,14 @@ class Form:
         return texts + files + len(self._end)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.handed_over = False
         yield b"".join(self._text_part(*each) for each in self.texts)
         for name, upload in self.files:
             yield self._file_head(name, upload)
             async for chunk in upload.chunks():
                 yield chunk
             yield b"\r\n"
+        self.handed_over = True
         yield self._end
 
     def _text_part(self, name: str, value: str) -> bytes:
