@@ -95,7 +95,7 @@ def test_the_command_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) ->
     code, out, err = run(capsys)
 
     assert (code, err) == (2, "")
-    assert "Commands:\n  emulator " in out
+    assert "Commands:\n  edit " in out
 
 
 def test_json_says_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,14 @@ async def test_several_references_appear_in_one_composition(client: ImageClient)
     pixels = image.to_pil().convert("RGB").tobytes()
     shares = [pixels.count(bytes(color)) / (1024 * 1024) for color in colors]
     assert all(share > 0.01 for share in shares), shares
+
+
+async def test_any_sequence_of_images_is_taken() -> None:
+    client, script = scripted()
+
+    await client.edit("x", image=deque([png(), png()]))
+
+    assert script.requests[0].content.count(b'name="image[]"') == 2
 
 
 async def test_a_reference_beside_a_mask_appears_inside_it(client: ImageClient) -> None:

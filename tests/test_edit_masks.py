@@ -100,6 +100,7 @@ def test_a_box_that_cannot_be_right_is_refused(box: Any, message: str) -> None:
         (b"no image", "the image has 8 bytes that are no PNG"),
         ("missing.png", "missing.png cannot be read: No such file"),
         (5, "image is 5, and has to be a path"),
+        (io.StringIO("text"), "the image cannot be read: .*; open it with 'rb'"),
     ],
 )
 def test_an_image_that_cannot_be_read_is_refused(image: Any, message: str) -> None:
@@ -170,6 +171,7 @@ async def test_a_picture_can_be_a_generated_one() -> None:
         (painted(ink=0), True, "only one of black and white, by which all would be drawn anew"),
         (b"no picture", False, "the picture cannot be read"),
         (png(Image.effect_noise(SIZE, 90.0))[:-200], False, "the picture cannot be read"),
+        (io.StringIO("text"), False, "the picture cannot be read"),
         ("missing.png", False, "the picture cannot be read: .*No such file"),
         (None, False, "image is None, and has to be a path"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -85,10 +85,8 @@ async def new_edit(
         InvalidRequestError: The request, an image or the mask cannot be right, or `to` cannot be written.
     """
     check_model(model)
-    fields = {
-        "prompt": prompt,
-        **dict(sorted(join_fields({**parameters, "model": model}, options, _OWN_ARGUMENTS).items())),
-    }
+    others = join_fields({**parameters, "model": model}, options, _OWN_ARGUMENTS)
+    fields = {"prompt": prompt, **{name: others[name] for name in sorted(others)}}
     _check_fields(fields, model)
     new = EditOrder(id=new_id(order), to=target_path(to), fields=fields, images=(), mask=None)
     new.check()
@@ -128,9 +126,10 @@ def _as_text(name: str, value: object) -> str:
     raise InvalidRequestError(f"{name} is {value!r}, and a form's field has to be text, a number, true or false")
 
 
-async def _read_images(image: object) -> tuple[Upload, ...]:
+async def _read_images(image: Any) -> tuple[Upload, ...]:
     rules = schema.edit_files("image[]")
-    given = list(image) if isinstance(image, list | tuple) else [image]
+    alone = isinstance(image, str | bytes | bytearray | memoryview) or not isinstance(image, Sequence)
+    given = [image] if alone else list(image)
     if not 1 <= len(given) <= rules.at_most:
         raise InvalidRequestError(f"image is a list of {len(given)}, and has to be one of 1 to {rules.at_most} images")
     labels = ["image"] if len(given) == 1 else [f"image {number}" for number in range(1, len(given) + 1)]

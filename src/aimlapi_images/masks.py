@@ -70,18 +70,12 @@ def mask_from_luminance(image: ImageInput, invert: bool = False) -> Image:
         ModuleNotFoundError: Pillow is missing (`pip install "aimlapi-images[images]"`).
     """
     pillow = _pillow()
-    painted = _open(image)
-    try:
-        flat = pillow.new("RGBA", painted.size, (0, 0, 0, _OPAQUE))
-        flat.alpha_composite(_eight_bits(painted).convert("RGBA"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InvalidRequestError(f"the picture cannot be decoded: {error}") from error
-    alpha = flat.convert("L").point(lambda light: _TRANSPARENT if (light >= _WHITE_FROM) != invert else _OPAQUE)
+    alpha = _luminance(image).point(lambda light: _TRANSPARENT if (light >= _WHITE_FROM) != invert else _OPAQUE)
     lowest, highest = alpha.getextrema()
     if lowest == highest:
         kept = "kept" if lowest == _OPAQUE else "drawn anew"
         raise InvalidRequestError(f"the picture has only one of black and white, by which all would be {kept}")
-    mask: Image = pillow.new("RGBA", painted.size, (0, 0, 0, _OPAQUE))
+    mask: Image = pillow.new("RGBA", alpha.size, (0, 0, 0, _OPAQUE))
     mask.putalpha(alpha)
     return mask
 
@@ -150,6 +144,8 @@ def _size_of(image: ImageInput) -> tuple[int, int]:
             data = opened.read()
             opened.seek(before)
             found = read_format(data)
+    except (AttributeError, TypeError) as error:
+        raise InvalidRequestError(f"the image cannot be read: {error}; open it with 'rb'") from error
     except OSError as error:
         raise unreadable(image, error) from error
     except ValueError as error:
@@ -157,16 +153,22 @@ def _size_of(image: ImageInput) -> tuple[int, int]:
     return found.width, found.height
 
 
-def _open(image: ImageInput) -> Image:
-    if pillow := as_pillow(image):
-        return pillow
-    source = image if isinstance(image, str | os.PathLike) else _as_file(image)
+def _luminance(image: ImageInput) -> Image:
+    """How light a picture is, pixel by pixel, on a black ground."""
+    source = image if isinstance(image, str | os.PathLike) or as_pillow(image) else _as_file(image)
     try:
-        opened: Image = _pillow().open(source)
-        opened.load()
-    except (OSError, ValueError, SyntaxError) as error:
+        if picture := as_pillow(source):
+            return _on_black(picture)
+        with _pillow().open(source) as picture:
+            return _on_black(picture)
+    except Exception as error:  # whatever Pillow makes of a broken file
         raise InvalidRequestError(f"the picture cannot be read: {error}") from error
-    return opened
+
+
+def _on_black(picture: Image) -> Image:
+    flat: Image = _pillow().new("RGBA", picture.size, (0, 0, 0, _OPAQUE))
+    flat.alpha_composite(_eight_bits(picture).convert("RGBA"))
+    return flat.convert("L")
 
 
 def _as_file(image: Any) -> Any:

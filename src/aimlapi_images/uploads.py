@@ -111,7 +111,7 @@ def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
     if size == 0:
         raise ValueError("is empty")
     if size > rules.max_bytes:
-        raise ValueError(f"has more than {rules.max_bytes:,} bytes, which are allowed at most")
+        raise ValueError(f"has more than {rules.max_bytes:,} bytes, the most that is allowed")
     allowed = " or ".join(rules.formats)
     try:
         format_ = read_file_format(file, size)
@@ -130,8 +130,10 @@ def unreadable(source: object, error: OSError) -> InvalidRequestError:
 
 
 def open_content(content: bytes | StoredFile) -> BinaryIO:
+    """The content as a file, to be read from its beginning."""
     return io.BytesIO(content) if isinstance(content, bytes) else content.path.open("rb")
 
 
 def size_of(content: bytes | StoredFile) -> int:
+    """The content's size, in bytes."""
     return len(content) if isinstance(content, bytes) else content.size
