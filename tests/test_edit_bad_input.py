@@ -70,6 +70,7 @@ IMAGES: list[tuple[str, Callable[[], Any], str]] = [
     ("closed file object", closed, "image cannot be read: I/O operation on closed file"),
     ("image of Pillow without pixels", lambda: Image.new("RGB", (0, 0)), "image .*"),
     ("URL", lambda: "https://cdn.example/cat.png", "image is the URL 'https://.*takes files alone, so fetch it first"),
+    ("URL as a path", lambda: Path("https://cdn.example/cat.png"), "image is the URL 'https:.*takes files alone"),
     ("data URL", lambda: "data:image/png;base64," + "A" * 900, r"image is the URL 'data:image.{0,90}: this"),
     ("base64", lambda: "iVBORw0KGgo" * 900, "cannot be read: File name too long"),
     ("no name", lambda: "", "image is '', which names no file"),

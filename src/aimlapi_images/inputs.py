@@ -75,7 +75,7 @@ def _path(value: str | os.PathLike[str], label: str) -> Path:
     text = os.fspath(value)
     if not isinstance(text, str):
         raise InvalidRequestError(f"{label} is the path {text!r}, and has to be one of text")
-    if text.lower().startswith(("http://", "https://", "data:")):
+    if text.lower().startswith(("http:/", "https:/", "data:")):  # a Path has one slash of two
         raise InvalidRequestError(
             f"{label} is the URL {_shorten(text)}: this endpoint takes files alone, so fetch it first"
         )
