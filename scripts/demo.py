@@ -6,7 +6,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from aimlapi_images import GeneratedImage, ImageClient, emulator
+from PIL import Image
+
+from aimlapi_images import GeneratedImage, ImageClient, emulator, mask_from_box
 
 FOLDER = Path("demo-images")
 TREX = "A T-Rex relaxing on a beach, lying on a sun lounger and wearing sunglasses."
@@ -16,6 +18,8 @@ BATCH = (
     "An orchard in late autumn",
     "A night train crossing a viaduct",
 )
+HARBOUR = "A quiet harbour"
+BOX = (860, 420, 480, 420)  # left, top, width, height
 
 
 def main() -> None:
@@ -44,6 +48,29 @@ async def make_images(base_url: str) -> None:
 
         print("\nOne without a background:")
         await show(await client.generate("A paper boat", background="transparent"), FOLDER / "transparent")
+
+        print("\nOne edited, in the rectangle that a mask leaves open, and one edited all over:")
+        before = await client.generate(HARBOUR, size="1536x1024")
+        mask = mask_from_box(before, BOX)
+        after = await client.edit("a red boat", image=before, mask=mask)
+        await show(before, FOLDER / "edit-before")
+        mask.save(FOLDER / "edit-mask.png")
+        await show(after, FOLDER / "edit-after")
+        await show(await client.edit("make it night", image=before), FOLDER / "edit-night")
+        beside(before.to_pil(), mask, after.to_pil()).save(FOLDER / "edit.jpg", quality=85)
+
+
+def beside(*pictures: Image.Image) -> Image.Image:
+    """Pictures side by side, made small, on a chessboard where they are transparent: README's docs/edit.jpg."""
+    width, height, gap, square = 480, 320, 12, 16
+    strip = Image.new("RGB", (len(pictures) * (width + gap) - gap, height), "white")
+    board = Image.new("L", (width // square, height // square))
+    board.putdata([200 + 40 * ((x + y) % 2) for y in range(board.height) for x in range(board.width)])
+    for number, picture in enumerate(pictures):
+        tile = board.resize((width, height), Image.Resampling.NEAREST).convert("RGBA")
+        tile.alpha_composite(picture.convert("RGBA").resize((width, height)))
+        strip.paste(tile.convert("RGB"), (number * (width + gap), 0))
+    return strip
 
 
 async def show(image: GeneratedImage, path: Path) -> None:

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.client import ImageClient
-from aimlapi_images.connections import DEFAULT_TIMEOUT
 from aimlapi_images.decoding import MAX_BODY_BYTES, MAX_SKELETON_BYTES
 from aimlapi_images.downloads import MAX_IMAGE_BYTES
+from aimlapi_images.settings import DEFAULT_TIMEOUT
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 from misbehaving import MisbehavingServer, reply
 

@@ -104,6 +104,30 @@ def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
     assert arguments == fields - {"n"}, f"ImageClient.generate and the schema differ in {arguments ^ (fields - {'n'})}"
 
 
+def test_the_readmes_edits_work(emulator_url: str, tmp_path: Path) -> None:
+    example = next(each for each in examples() if "mask_from_luminance" in each)
+    for name in ("cat.png", "sofa.jpg"):
+        Image.new("RGB", (90, 60), "orange").save(tmp_path / name)
+    Image.linear_gradient("L").resize((90, 60)).save(tmp_path / "painted.png")
+    steps = example.replace("\n", "\n        ")
+    code = "import asyncio\nfrom aimlapi_images import ImageClient\nasync def main():\n"
+    code += (
+        f"    async with ImageClient() as client:\n        {steps}\n        print(boat.path, swap.width, room.height)\n"
+    )
+
+    shown = python(code + "asyncio.run(main())", cwd=tmp_path, AIMLAPI_API_KEY=KEY, AIMLAPI_API_BASE=emulator_url)
+
+    assert shown == "boat.png 90 1024\n"
+
+
+def test_edit_has_an_argument_for_every_field_of_the_schema() -> None:
+    arguments = set(inspect.signature(ImageClient.edit).parameters)
+    arguments -= {"self", "image", "mask", "options", "to", "deadline", "order"}
+    fields = set(schema.edit_request()["properties"])
+
+    assert arguments == fields - {"n"}, f"ImageClient.edit and the schema differ in {arguments ^ (fields - {'n'})}"
+
+
 def test_the_defaults_are_the_schemas() -> None:
     default = inspect.signature(ImageClient.generate).parameters["model"].default
     fields = schema.generation_request()["properties"]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import assert_type
+from typing import BinaryIO, TextIO, assert_type
 
 import httpx
 from PIL.Image import Image
 
-from aimlapi_images import GeneratedImage, ImageClient, RateLimitError, RetryPolicy, Usage, emulator
+from aimlapi_images import (
+    GeneratedImage,
+    ImageClient,
+    ImageInput,
+    RateLimitError,
+    RetryPolicy,
+    Usage,
+    emulator,
+    mask_from_box,
+    mask_from_luminance,
+)
 
 
 async def generate() -> None:
@@ -28,6 +38,23 @@ async def generate() -> None:
         await client.generate("x", background="clear")  # type: ignore[arg-type]
         await client.generate("x", output_compression="9")  # type: ignore[arg-type]
         await client.generate("x", "1024x1024")  # type: ignore[call-arg]
+
+
+async def edit(client: ImageClient, picture: Image, file: BinaryIO, text: TextIO) -> None:
+    day = await client.generate("x")
+    inputs: list[ImageInput] = ["a.png", Path("a.png"), b"", file, picture, day]
+    assert_type(await client.edit("x", image=day), GeneratedImage)
+    assert_type(mask_from_box(day, (1, 2, 3, 4)), Image)
+    assert_type(mask_from_luminance(Path("x"), invert=True), Image)
+    await client.edit("x", image=inputs, mask=mask_from_luminance("x"), size="1024x1024", to="x", order="o")
+    await client.edit("x", image=("a.png", picture), mask=b"", quality="low", output_format="webp", deadline=5)
+
+    await client.edit("x")  # type: ignore[call-arg]
+    await client.edit("x", day)  # type: ignore[call-arg]
+    await client.edit("x", image=5)  # type: ignore[arg-type]
+    await client.edit("x", image=text)  # type: ignore[arg-type]
+    await client.edit("x", image=day, size="1x1")  # type: ignore[arg-type]
+    await client.edit("x", image=day, moderation="low")  # type: ignore[call-arg]
 
 
 def transports() -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         ServerError,
     )
     from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.inputs import ImageInput
+    from aimlapi_images.masks import mask_from_box, mask_from_luminance
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending, Usage
 
@@ -52,6 +54,7 @@ __all__ = [
     "GeneratedImage",
     "ImageClient",
     "ImageError",
+    "ImageInput",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LogEntry",
@@ -66,6 +69,8 @@ __all__ = [
     "ServerError",
     "Spending",
     "Usage",
+    "mask_from_box",
+    "mask_from_luminance",
 ]
 
 _HOMES = {
@@ -75,9 +80,12 @@ _HOMES = {
     "LogPage": "account",
     "ImageClient": "client",
     "GeneratedImage": "images",
+    "ImageInput": "inputs",
     "RetryPolicy": "retries",
     "Spending": "spending",
     "Usage": "spending",
+    "mask_from_box": "masks",
+    "mask_from_luminance": "masks",
 }
 
 

@@ -12,21 +12,29 @@ import httpx
 
 from aimlapi_images.account import Balance, LogPage
 from aimlapi_images.budget import Budget, Ledger
-from aimlapi_images.connections import DEFAULT_TIMEOUT, Connections, positive
+from aimlapi_images.connections import Connections
 from aimlapi_images.delivery import Delivery
 from aimlapi_images.downloads import Downloader
+from aimlapi_images.edits import new_edit
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.generations import new_generation
 from aimlapi_images.images import GeneratedImage
+from aimlapi_images.inputs import ImageInput
 from aimlapi_images.queries import Queries
 from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.sending import Sender
+from aimlapi_images.settings import DEFAULT_TIMEOUT, positive
 from aimlapi_images.spending import Spending
 from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
 from aimlapi_rest.models import (
     GetLogsLogStatus,
+    ImageEditRequestBackground,
+    ImageEditRequestOutputFormat,
+    ImageEditRequestQuality,
+    ImageEditRequestResponseFormat,
+    ImageEditRequestSize,
     ImageGenerationRequestBackground,
     ImageGenerationRequestModeration,
     ImageGenerationRequestOutputFormat,
@@ -171,6 +179,55 @@ class ImageClient:
         }
         new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
         seconds = positive("deadline", deadline)
+        return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
+
+    async def edit(
+        self,
+        prompt: str,
+        *,
+        image: ImageInput | Sequence[ImageInput],
+        mask: ImageInput | None = None,
+        model: str = DEFAULT_MODEL,
+        size: ImageEditRequestSize | None = None,
+        quality: ImageEditRequestQuality | None = None,
+        background: ImageEditRequestBackground | None = None,
+        output_format: ImageEditRequestOutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ImageEditRequestResponseFormat | None = None,
+        options: Mapping[str, Any] | None = None,
+        to: str | os.PathLike[str] | None = None,
+        deadline: float | None = None,
+        order: str | None = None,
+    ) -> GeneratedImage:
+        """Edit an image, or make a new one of several. What is `None` is not sent, and left to the API.
+
+        The images and the mask are read and checked before anything is sent; a file on the disk is streamed
+        from there. Arguments that are not explained here are as for `generate`, and so are result and errors.
+
+        Args:
+            prompt: What the image is to become, up to 32,000 characters.
+            image: A path, a file's bytes, a file opened with 'rb', a Pillow image or a `GeneratedImage`, or a
+                list of 1 to 16 of these: png, jpeg or webp, each under 50 MB.
+            mask: What of the first image is to be drawn anew: its fully transparent pixels say so. A PNG under
+                4 MB, of the image's size. Needs Pillow. See `mask_from_box` and `mask_from_luminance`.
+
+        Raises:
+            InvalidRequestError: The request, an image or the mask cannot be right, or a file has changed since
+                it was checked. Nothing was billed.
+        """
+        self._connections.check_usable()
+        parameters = {
+            "size": size,
+            "quality": quality,
+            "background": background,
+            "output_format": output_format,
+            "output_compression": output_compression,
+            "response_format": response_format,
+        }
+        seconds = positive("deadline", deadline)
+        new = await new_edit(
+            prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
+        )
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 
     @property

@@ -13,9 +13,8 @@ import httpx
 
 from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.settings import timeouts
 
-# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
-DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 _HTTP_LOGGERS: Final = [logging.getLogger(f"httpcore.{name}") for name in ("http11", "http2", "connection", "proxy")]
 
 
@@ -58,7 +57,7 @@ class Connections:
         # Idle connections are dropped long before a server would: a request that meets a closing one has an
         # unknown outcome, and costs more than a new connection.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=most, keepalive_expiry=2.0)
-        options: dict[str, Any] = {"timeout": _timeout(timeout), "follow_redirects": False, "limits": limits}
+        options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False, "limits": limits}
         if transport is None:
             # One for both clients: loading the certificates takes longer than all else here.
             options["verify"] = httpx.create_ssl_context()
@@ -87,28 +86,6 @@ class Connections:
         await self.downloads.aclose()
         for logger in _HTTP_LOGGERS:
             logger.removeFilter(self._filter)
-
-
-def positive(name: str, value: float | None) -> float | None:
-    """The number, if it is more than 0 and finite; `None` for `None`.
-
-    Raises:
-        InvalidRequestError: It is not.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
-    return value
-
-
-def _timeout(timeout: float | httpx.Timeout) -> httpx.Timeout:
-    if isinstance(timeout, httpx.Timeout):
-        return timeout
-    seconds = positive("timeout", timeout)
-    if seconds is None:
-        raise InvalidRequestError("timeout is None, and nothing here waits without end")
-    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
 
 
 def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -72,7 +72,7 @@ class BudgetExceededError(ImageError):
 
 
 class ConnectionFailedError(ImageError):
-    """The request was not sent: no connection to the API could be made. Nothing was billed."""
+    """The request was not sent: no connection to the API could be made, or an upload broke off. Nothing was billed."""
 
 
 class OutcomeUnknownError(ImageError):

@@ -51,7 +51,7 @@ async def exchange(
         sinks: Where images go that come in the answer; `None` if none are expected.
 
     Raises:
-        ConnectionFailedError: It was not sent.
+        ConnectionFailedError: It was not sent, or not to the end of its upload.
         OutcomeUnknownError: It was sent, and no whole answer came.
         InvalidRequestError: It cannot be sent at all.
         DecodeError: The answer is larger than allowed.
@@ -69,6 +69,11 @@ async def exchange(
     except _NOT_SENDABLE as error:
         raise InvalidRequestError(f"the request cannot be sent: {describe(error)}", order=order) from error
     except httpx.RequestError as error:
+        upload = request.extensions.get("upload")
+        if upload is not None and not upload.handed_over:
+            raise ConnectionFailedError(
+                f"the upload broke off before its end: {describe(error)}", order=order
+            ) from error
         raise OutcomeUnknownError(
             f"sent, but no whole answer came: {describe(error)}. It may have been billed, so it is not sent again; "
             "the provider's log has it under this order",

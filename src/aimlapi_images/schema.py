@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Schema = Mapping[str, Any]
 
 GENERATIONS_PATH: Final = "/v1/images/generations"
+EDITS_PATH: Final = "/v1/images/edits"
 
 
 @attrs.frozen
@@ -70,6 +71,60 @@ def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
 def request_id_problems(request_id: str) -> list[Problem]:
     """What is wrong with a client request id. The API drops a wrong one in silence."""
     return [_describe(error) for error in _request_id_validator().iter_errors(request_id)]
+
+
+@attrs.frozen
+class FileRules:
+    """What a file field of a form may hold.
+
+    Attributes:
+        at_most: How many files.
+        max_bytes: How large each may be.
+        formats: Of which formats, as `png`.
+    """
+
+    at_most: int
+    max_bytes: int
+    formats: tuple[str, ...]
+
+
+def edit_request() -> Schema:
+    """The schema of the text fields of `POST /v1/images/edits`: of all but the files."""
+    whole = _resolve(_edit_form()["schema"])
+    fields = {name: field for name, field in whole["properties"].items() if name not in _edit_form()["encoding"]}
+    return {**whole, "properties": fields, "required": [name for name in whole["required"] if name in fields]}
+
+
+def edit_models() -> tuple[str, ...]:
+    """The models whose edits the schema describes. Requests for others are sent unchecked."""
+    return tuple(edit_request()["properties"]["model"].get("enum", ()))
+
+
+def edit_problems(fields: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the text fields of an edit request; nothing if they may be sent."""
+    return [_describe(error) for error in _edit_validator().iter_errors(fields)]
+
+
+@cache
+def edit_files(name: str) -> FileRules:
+    """What may be sent as the files `image[]` or `mask` of an edit request."""
+    field = _resolve(_edit_form()["schema"])["properties"][name]
+    media_types = _edit_form()["encoding"][name]["contentType"].split(",")
+    return FileRules(
+        at_most=field.get("maxItems", 1),
+        max_bytes=field.get("items", field)["maxLength"],
+        formats=tuple(each.strip().removeprefix("image/") for each in media_types),
+    )
+
+
+def _edit_form() -> Schema:
+    form: Schema = document()["paths"][EDITS_PATH]["post"]["requestBody"]["content"]["multipart/form-data"]
+    return form
+
+
+@cache
+def _edit_validator() -> Validator:
+    return _validator({**edit_request(), "components": document()["components"]})
 
 
 @cache

@@ -7,6 +7,13 @@ from .error_detail import ErrorDetail
 from .error_response import ErrorResponse
 from .get_logs_log_status import GetLogsLogStatus
 from .image_data import ImageData
+from .image_edit_request import ImageEditRequest
+from .image_edit_request_background import ImageEditRequestBackground
+from .image_edit_request_model import ImageEditRequestModel
+from .image_edit_request_output_format import ImageEditRequestOutputFormat
+from .image_edit_request_quality import ImageEditRequestQuality
+from .image_edit_request_response_format import ImageEditRequestResponseFormat
+from .image_edit_request_size import ImageEditRequestSize
 from .image_generation_request import ImageGenerationRequest
 from .image_generation_request_background import ImageGenerationRequestBackground
 from .image_generation_request_model import ImageGenerationRequestModel
@@ -34,6 +41,13 @@ __all__ = (
     "ErrorResponse",
     "GetLogsLogStatus",
     "ImageData",
+    "ImageEditRequest",
+    "ImageEditRequestBackground",
+    "ImageEditRequestModel",
+    "ImageEditRequestOutputFormat",
+    "ImageEditRequestQuality",
+    "ImageEditRequestResponseFormat",
+    "ImageEditRequestSize",
     "ImageGenerationRequest",
     "ImageGenerationRequestBackground",
     "ImageGenerationRequestModel",

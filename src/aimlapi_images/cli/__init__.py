@@ -16,6 +16,7 @@ except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in
     sys.exit('aimlapi-images: the command needs an extra: pip install "aimlapi-images[cli]"')
 
 from aimlapi_images.cli.balance import balance
+from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
 from aimlapi_images.cli.endings import INTERRUPTED, USAGE, complain
 from aimlapi_images.cli.generate import generate
@@ -49,5 +50,6 @@ def command() -> None:
 
 
 command.add_command(generate)
+command.add_command(edit)
 command.add_command(balance)
 command.add_command(emulator)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import httpx
 
 try:
+    import python_multipart  # noqa: F401 - Starlette needs it for forms, and says so only when one comes
     from starlette.types import ASGIApp
 
     from aimlapi_images.emulator.app import create_app

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from aimlapi_images import schema
 from aimlapi_images.emulator.account import Account, Endpoint
 from aimlapi_images.emulator.answers import ApiError, error_answer
+from aimlapi_images.emulator.edits import EDITED_PATH, Edits
 from aimlapi_images.emulator.generations import Generations
 from aimlapi_images.emulator.pictures import IMAGES_PATH, Pictures
 
@@ -23,12 +24,16 @@ def create_app(*, api_key: str | None = None, latency: float = 0.0, balance: flo
         latency: Seconds that a generation takes, beside drawing.
         balance: What there is to be spent, in US dollars. When it is gone, the answer is 403.
     """
-    pictures, account = Pictures(), Account(balance)
+    pictures, edits, account = Pictures(), Edits(latency), Account(balance)
     generate = _for_a_key(account.charged(Generations(pictures, latency).generate), api_key)
+    edit = _for_a_key(account.charged(edits.edit), api_key)
     return Starlette(
         routes=[
             Route(schema.GENERATIONS_PATH, generate, methods=["POST"]),
             Route(schema.GENERATIONS_PATH.removeprefix("/v1"), generate, methods=["POST"]),
+            Route(schema.EDITS_PATH, edit, methods=["POST"]),
+            Route(schema.EDITS_PATH.removeprefix("/v1"), edit, methods=["POST"]),
+            Route(EDITED_PATH + "/{name}", edits.image, methods=["GET"]),
             Route(IMAGES_PATH + "/{name}", pictures.image, methods=["GET"]),
             Route("/v2/billing", _for_a_key(account.billing, api_key), methods=["GET"]),
             Route("/v2/logs", _for_a_key(account.logs, api_key), methods=["GET"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -28,8 +29,8 @@ class Generations:
         """Check the request as the API does, and answer with a picture."""
         body = await _read_body(request)
         request.state.model = body.get("model")
-        _validate(body)
-        asked = _with_defaults(body)
+        refuse(schema.generation_problems(body), body)
+        asked = with_defaults(body, schema.generation_request())
         picture = picture_of(asked)
         await asyncio.sleep(self.latency)
         entry = await self.pictures.entry(request, picture, asked["response_format"])
@@ -46,8 +47,12 @@ async def _read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _validate(body: dict[str, Any]) -> None:
-    problems = schema.generation_problems(body)
+def refuse(problems: Sequence[schema.Problem], body: Mapping[str, Any]) -> None:
+    """Answer to what is wrong with a request as the API does.
+
+    Raises:
+        ApiError: Something is.
+    """
     if any(problem.field == "model" and problem.rule == "enum" for problem in problems):
         raise ApiError(404, f"There is no model {body['model']!r} for this endpoint.")
     if problems:
@@ -62,6 +67,7 @@ def _wording(problem: schema.Problem) -> str:
     return "Required" if problem.rule == "required" else problem.text
 
 
-def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
-    fields = schema.generation_request()["properties"]
+def with_defaults(body: Mapping[str, Any], request: schema.Schema) -> dict[str, Any]:
+    """A request's fields, and the schema's defaults for those that are not given."""
+    fields = request["properties"]
     return {**{name: field["x-api-default"] for name, field in fields.items() if "x-api-default" in field}, **body}

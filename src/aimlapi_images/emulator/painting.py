@@ -54,7 +54,11 @@ class Picture:
 @lru_cache(maxsize=32)
 def paint(picture: Picture) -> bytes:
     """Draw a picture and encode it. The same picture gives the same bytes."""
-    image = _draw(picture)
+    return encode(draw(picture), picture)
+
+
+def encode(image: Image.Image, picture: Picture) -> bytes:
+    """An image as a file, in the format that the picture asks for."""
     file = io.BytesIO()
     if picture.output_format == "png":
         image.save(file, "PNG")
@@ -65,8 +69,19 @@ def paint(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _draw(picture: Picture) -> Image.Image:
-    chance = random.Random(hashlib.sha256(picture.prompt.encode("utf-8", "replace")).digest())  # noqa: S311
+def tones(prompt: str) -> tuple[Color, Color, Color]:
+    """A dark, a middle and a light color that go with a prompt."""
+    (_, middle, light), _, _, near = _choose(_chance(prompt))
+    return near, middle, light
+
+
+def _chance(prompt: str) -> random.Random:
+    return random.Random(hashlib.sha256(prompt.encode("utf-8", "replace")).digest())  # noqa: S311
+
+
+def draw(picture: Picture) -> Image.Image:
+    """Draw a picture."""
+    chance = _chance(picture.prompt)
     sky_colors, sun_color, far, near = _choose(chance)
     width, height = picture.width, picture.height
     horizon = round(height * chance.uniform(0.66, 0.74))

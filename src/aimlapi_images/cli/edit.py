@@ -1,0 +1,62 @@
+"""`aimlapi-images edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimlapi_images import schema
+from aimlapi_images.cli.fields import field_options, format_asked_by
+from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
+
+if TYPE_CHECKING:
+    from aimlapi_images.client import ImageClient
+    from aimlapi_images.images import GeneratedImage
+
+
+class Box(click.ParamType[tuple[int, ...]]):
+    """`X,Y,W,H` in pixels."""
+
+    name = "X,Y,W,H"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Four whole numbers; whether they are inside the image is seen later."""
+        try:
+            numbers = tuple(int(each) for each in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != 4:
+            self.fail(f"{value!r} is not left,top,width,height in pixels, as 100,50,320,200", param, ctx)
+        return numbers
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-p", "--prompt", required=True, help="What the image is to become.")
+@click.option("--mask", type=click.Path(path_type=Path), help="A PNG; what is transparent in it is drawn anew.")
+@click.option("--mask-box", type=Box(), help="Draw this rectangle anew: left, top, width, height in pixels.")
+@ordering_options
+def edit(
+    images: tuple[Path, ...], prompt: str, mask: Path | None, mask_box: tuple[int, ...] | None, **options: Any
+) -> int:
+    """Edit IMAGE, or make a new one of up to 16. A mask is for the first.
+
+    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome.
+    """
+    if mask is not None and mask_box is not None:
+        raise click.UsageError("--mask and --mask-box exclude each other")
+    ordering, fields = split_options(options)
+    fields = {**format_asked_by(ordering.output, schema.edit_request()), **fields}
+
+    async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
+        from aimlapi_images.masks import mask_from_box
+
+        drawn = mask if mask_box is None else mask_from_box(images[0], mask_box)
+        return await client.edit(prompt, image=images, mask=drawn, options=fields, **call)
+
+    return carry_out(ordering, prompt, ask)
+
+
+edit.params[4:4] = field_options(schema.edit_request(), without=("model", "prompt", "n"))

@@ -1,0 +1,110 @@
+"""Edits pictures as the emulator does: what a mask marks is drawn anew, and the rest stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import IO, Final
+
+from PIL import Image, ImageDraw, ImageOps
+
+from aimlapi_images.emulator.lettering import add_badge, add_caption
+from aimlapi_images.emulator.painting import Picture, draw, tones
+
+# Landscapes are drawn at about this size, and made smaller or larger where a mask asks for it.
+_CANVAS: Final = 1024
+_SLIMMEST: Final = 2.0
+_TILE_SHARE: Final = 0.55
+
+
+def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) -> Image.Image:
+    """Edit the first image, or compose a new one of all.
+
+    With a mask, the pixels outside it are those of the first image, and those inside show a landscape for the
+    prompt, with the other images in it. Without one, a single image gets the prompt's colors and its caption;
+    several become a landscape with all of them in it.
+
+    Args:
+        images: Image files.
+        mask: A PNG whose fully transparent pixels mark what is drawn anew.
+        picture: What is asked for; its width and height are those of the result.
+    """
+    size = (picture.width, picture.height)
+    if mask is not None:
+        return _inpaint(_load(images[0], size), mask, picture, images[1:])
+    if len(images) == 1:
+        return _restyle(_load(images[0], size), picture)
+    return _compose(picture, images, size)
+
+
+def _load(file: IO[bytes], size: tuple[int, int]) -> Image.Image:
+    """An image with 8 bits a channel, at the size of the result; its own pixels, if it has that size."""
+    file.seek(0)
+    with Image.open(file) as image:
+        plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return plain if plain.size == size else plain.resize(size)
+
+
+def _inpaint(base: Image.Image, mask: IO[bytes], picture: Picture, others: Sequence[IO[bytes]]) -> Image.Image:
+    mask.seek(0)
+    with Image.open(mask) as image:
+        alpha = image.convert("RGBA").getchannel("A").resize(base.size, Image.Resampling.NEAREST)
+    marked = alpha.point(lambda value: 255 if value == 0 else 0)
+    box = marked.getbbox()
+    if box is None:
+        return base
+    fresh = _compose(picture, others, (box[2] - box[0], box[3] - box[1]))
+    base.paste(fresh.convert(base.mode), box[:2], marked.crop(box))
+    return base
+
+
+def _restyle(base: Image.Image, picture: Picture) -> Image.Image:
+    dark, middle, light = tones(picture.prompt)
+    toned = ImageOps.colorize(ImageOps.posterize(base.convert("L"), 3), black=dark, mid=middle, white=light)
+    styled = Image.blend(base.convert("RGB"), toned, 0.8).convert("RGBA")
+    if picture.transparent:
+        styled.putalpha(_vignette(styled.size))
+    elif base.mode == "RGBA":
+        styled.putalpha(base.getchannel("A"))
+    if min(styled.size) >= _CANVAS // 4:
+        add_badge(styled)
+        for _ in range(2):  # the panel lets shine through what is under it, as an earlier caption
+            add_caption(styled, picture.prompt)
+    return styled if picture.transparent or base.mode == "RGBA" else styled.convert("RGB")
+
+
+def _compose(picture: Picture, images: Sequence[IO[bytes]], size: tuple[int, int]) -> Image.Image:
+    """A landscape for the prompt, with the images in it as framed pictures, side by side."""
+    canvas = _landscape(picture, size).convert("RGBA")
+    columns = min(len(images), 4)
+    for number, file in enumerate(images):
+        row, column = divmod(number, columns)
+        width, height = size[0] // columns, size[1] // -(-len(images) // columns)
+        tile = _load_tile(file, max(1, round(width * _TILE_SHARE)), max(1, round(height * _TILE_SHARE)))
+        left, top = column * width + (width - tile.width) // 2, row * height + (height - tile.height) // 2
+        frame = max(1, width // 40)
+        edges = (left - frame, top - frame, left + tile.width + frame - 1, top + tile.height + frame - 1)
+        ImageDraw.Draw(canvas).rectangle(edges, fill=(250, 248, 240, 255))
+        canvas.alpha_composite(tile, (left, top))
+    return canvas if picture.transparent else canvas.convert("RGB")
+
+
+def _load_tile(file: IO[bytes], width: int, height: int) -> Image.Image:
+    file.seek(0)
+    with Image.open(file) as image:
+        image.draft("RGB", (width, height))
+        return ImageOps.fit(image.convert("RGBA"), (width, height))
+
+
+def _landscape(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """A landscape of any size, without the distortion that very small or very slim ones would have."""
+    width, height = size
+    slimness = min(_SLIMMEST, max(1 / _SLIMMEST, width / height))
+    across = round(_CANVAS * min(1.0, slimness))
+    drawn = draw(
+        Picture(picture.prompt, across, round(across / slimness), picture.quality, transparent=picture.transparent)
+    )
+    return ImageOps.fit(drawn, size)
+
+
+def _vignette(size: tuple[int, int]) -> Image.Image:
+    return Image.radial_gradient("L").point(lambda value: max(0, min(255, 8 * (125 - value)))).resize(size)
