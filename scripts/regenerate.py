@@ -21,8 +21,10 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from document import SchemaError, build_document, schema_files
+from document import build_document, schema_files
+from inlining import SchemaError
 from overlay import OverlayError
+from sources import SOURCES
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "aimlapi_rest"
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             fresh = Path(scratch) / PACKAGE
-            generate(options.openapi, fresh)
+            for note in generate(options.openapi, fresh):
+                print(f"note: {note}")
             target = options.output / PACKAGE
             if options.check:
                 return report_drift(fresh, target)
@@ -57,8 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def generate(openapi: Path, target: Path) -> None:
+def generate(openapi: Path, target: Path) -> list[str]:
     """Make the package `target` from the schemas in the folder `openapi`.
+
+    Returns:
+        What could not be mended in the published schemas, one line each.
 
     Raises:
         RegenerationError: A tool is missing or has another version than the pinned one, or the generator
@@ -67,10 +73,10 @@ def generate(openapi: Path, target: Path) -> None:
         OverlayError: The overlay is malformed or does not fit.
     """
     tools = pinned_tools()
-    document = build_document(openapi)
+    built = build_document(openapi)
     target.mkdir(parents=True)
     schema = target / "openapi.json"
-    schema.write_text(_as_json(document), encoding=TEXT_ENCODING, newline="\n")
+    schema.write_text(_as_json(built.document), encoding=TEXT_ENCODING, newline="\n")
     _run(
         *("openapi_python_client", "generate", "--path", str(schema), "--config", str(openapi / "generator.yaml")),
         *("--meta", "none", "--output-path", str(target), "--overwrite", "--fail-on-warning"),
@@ -82,6 +88,7 @@ def generate(openapi: Path, target: Path) -> None:
         path.write_text(BANNER + path.read_text(encoding=TEXT_ENCODING), encoding=TEXT_ENCODING, newline="\n")
     (target / "py.typed").touch()
     (target / RECORD).write_text(_as_json(_record(openapi, tools)), encoding=TEXT_ENCODING, newline="\n")
+    return built.notes
 
 
 def pinned_tools() -> dict[str, str]:
@@ -133,11 +140,12 @@ def _tree(folder: Path) -> dict[str, str]:
 
 
 def _record(openapi: Path, tools: dict[str, str]) -> dict[str, dict[str, str]]:
-    sources = [*schema_files(openapi), openapi / "overlay.yaml", openapi / "generator.yaml"]
+    sources = [*schema_files(openapi), *(openapi / name for name in ("overlay.yaml", "generator.yaml", SOURCES))]
     digests = {
         # Read as text, so that a checkout with other line ends gives the same digest.
         path.name: hashlib.sha256(path.read_text(encoding=TEXT_ENCODING).encode(TEXT_ENCODING)).hexdigest()
         for path in sources
+        if path.is_file()
     }
     return {"made_from_sha256": digests, "made_with": dict(sorted(tools.items()))}
 

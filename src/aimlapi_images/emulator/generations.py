@@ -12,6 +12,7 @@ from starlette.responses import Response
 from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, image_answer
 from aimlapi_images.emulator.pictures import Pictures, picture_of, price_of
+from aimlapi_images.emulator.sizes import WAYS
 
 
 @attrs.define
@@ -25,14 +26,15 @@ class Generations:
     latency: float = 0.0
 
     async def generate(self, request: Request) -> Response:
-        """Check the request as the API does, and answer with a picture."""
+        """Check the request as the API does, and answer with as many pictures as it asks for."""
         body = await _read_body(request)
         _validate(body)
         asked = _with_defaults(body)
-        picture = picture_of(asked)
+        several = [picture_of(asked, number) for number in range(_count(asked))]
         await asyncio.sleep(self.latency)
-        entry = await self.pictures.entry(request, picture, asked["response_format"])
-        return image_answer(request, [entry], asked, price_of(asked))
+        response_format = asked.get("response_format", "url")
+        entries = [await self.pictures.entry(request, picture, response_format) for picture in several]
+        return image_answer(request, entries, asked, round(price_of(asked) * len(entries), 6))
 
 
 async def _read_body(request: Request) -> dict[str, Any]:
@@ -47,7 +49,7 @@ async def _read_body(request: Request) -> dict[str, Any]:
 
 def _validate(body: dict[str, Any]) -> None:
     problems = schema.generation_problems(body)
-    if any(problem.field == "model" and problem.rule == "enum" for problem in problems):
+    if "model" in body and body["model"] not in schema.known_models():
         raise ApiError(404, f"There is no model {body['model']!r} for this endpoint.")
     if problems:
         details = [{"message": _wording(problem), "path": problem.field.split(".")} for problem in problems]
@@ -62,5 +64,15 @@ def _wording(problem: schema.Problem) -> str:
 
 
 def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
-    fields = schema.generation_request()["properties"]
-    return {**{name: field["x-api-default"] for name, field in fields.items() if "x-api-default" in field}, **body}
+    fields = schema.generation_request(body["model"])["properties"]
+    defaults = {name: field["x-api-default"] for name, field in fields.items() if "x-api-default" in field}
+    if {*WAYS, "aspect_ratio", "resolution"} & body.keys():
+        # A size that is asked for in one way is not to be overruled by another way's default.
+        defaults = {name: value for name, value in defaults.items() if name not in WAYS}
+    return {**defaults, **body}
+
+
+def _count(asked: dict[str, Any]) -> int:
+    """How many images are asked for; the models have two names for that."""
+    counts = [asked[name] for name in ("n", "num_images") if isinstance(asked.get(name), int)]
+    return max(1, *counts) if counts else 1
