@@ -51,8 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             target = options.output / PACKAGE
             if options.check:
                 return report_drift(fresh, target)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(fresh, target)
+            install(fresh, target)
             print(f"{target} is made from {', '.join(path.name for path in schema_files(options.openapi))}")
             return 0
     except (RegenerationError, SchemaError, OverlayError) as error:
@@ -89,6 +88,12 @@ def generate(openapi: Path, target: Path) -> list[str]:
     (target / "py.typed").touch()
     (target / RECORD).write_text(_as_json(_record(openapi, tools)), encoding=TEXT_ENCODING, newline="\n")
     return built.notes
+
+
+def install(fresh: Path, target: Path) -> None:
+    """Put a package that was made just now in the place of the old one; stale files go."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(fresh, target)
 
 
 def pinned_tools() -> dict[str, str]:
