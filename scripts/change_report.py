@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from changes import KINDS, Change, Kind
+from field_changes import KINDS, Change, Kind
 
 _HEADINGS: Final[dict[Kind, str]] = {
     "breaking": "Breaking for users",
@@ -25,7 +25,7 @@ class Report:
         name: The stored file.
         source: What it was compared with.
         changes: How the source differs.
-        notes: What in the source cannot be mended.
+        notes: What in the source is not mended, or not supported.
         same: Whether the source is the stored schema, but for its layout.
         added: The models that the schema was added for, if it was not there before.
     """
@@ -73,13 +73,12 @@ def render(reports: list[Report], outcome: Outcome | None, style: str) -> str:
     marks = ("## ", "### ", "- ") if style == "markdown" else ("", "", "  ")
     parts: list[str] = []
     for report in reports:
-        parts.append(
-            f"{marks[0]}{report.name}: {report.verdict}\n\n{'From' if report.added else 'Compared with'} {report.source}."
-        )
+        against = "From" if report.added else "Compared with"
+        parts.append(f"{marks[0]}{report.name}: {report.verdict}\n\n{against} {report.source}.")
         for kind in KINDS:
             lines = [f"{_code(change.place, style)}: {change.text}" for change in report.changes if change.kind == kind]
             parts += _section(_HEADINGS[kind], lines, marks)
-        parts += _section("Cannot be mended", report.notes, marks)
+        parts += _section("Not mended, or not supported", report.notes, marks)
     if outcome is not None:
         signatures = [_code(line, style) for line in outcome.signatures] or ["none"]
         parts += _section("Public signatures that changed", signatures, marks)
@@ -106,7 +105,7 @@ def _as_data(reports: list[Report], outcome: Outcome | None) -> dict[str, Any]:
                 "source": report.source,
                 "verdict": "added" if report.added else ("unchanged", "additive", "breaking")[report.code],
                 "changes": [attrs.asdict(change) for change in report.changes],
-                "cannot_be_mended": report.notes,
+                "not_mended": report.notes,
             }
             for report in reports
         ],

@@ -9,9 +9,8 @@ from typing import Final
 
 from inlining import Document, SchemaError
 from keywords import Notes
-from mending import METHODS
+from mending import GENERATIONS, METHODS
 
-GENERATIONS: Final = "/v1/images/generations"
 _JSON_SUCCESS: Final = ("200", "201")
 
 

@@ -84,6 +84,9 @@ def tidy_enum(schema: Document, place: str, notes: Notes) -> None:
     kept = [value for number, value in enumerate(values) if value is not None and not _among(value, values[:number])]
     types = {_type_of(value) for value in kept}
     del schema["enum"]
+    said = schema.get("type")
+    if said and types and not types <= ({"integer", "number"} if said == "number" else {said}):
+        notes.append(f"{place} is documented as {said}, and its values are not: they are taken")
     if not kept:
         notes.append(f"{place} has a list of values without a value: any is taken")
     elif types == {"string"}:

@@ -15,6 +15,7 @@ import attrs
 from inlining import Document, SchemaError, inline
 from keywords import Notes, modernise, tidy_branches, tidy_default, tidy_enum
 
+GENERATIONS: Final = "/v1/images/generations"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 _IMAGES: Final = re.compile(r"/images(/|$)")
 _A_FILE: Final = re.compile(r"\b(local|image|png) file", re.IGNORECASE)
@@ -60,8 +61,15 @@ def mend(published: Document, name: str) -> Mended:
             if not isinstance(item[method], dict):
                 raise SchemaError(f"{name}: {place} is not an object")
             item[method] = _mend_operation(item[method], path, method, place, notes)
+            _check_body(item[method], f"{name}: {place}")
     kept = {key: value for key, value in published.items() if key in ("openapi", "info", "servers")}
     return Mended({**kept, "paths": paths}, [f"{name}: {note}" for note in dict.fromkeys(notes)])
+
+
+def _check_body(operation: Document, place: str) -> None:
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if not isinstance(media["schema"].get("properties"), dict):
+            raise SchemaError(f"{place}: the request is no object with fields, and cannot be checked")
 
 
 def _one_path_each(paths: Document, notes: Notes) -> Document:
@@ -98,9 +106,17 @@ def _mend_operation(operation: Document, path: str, method: str, place: str, not
     }
     kept = ("summary", "description", "parameters", "deprecated")
     mended |= {key: operation[key] for key in kept if key in operation}
+    if "parameters" in mended:
+        mended["parameters"] = [
+            {
+                **parameter,
+                "schema": mend_schema(parameter.get("schema", {}), f"{place}: parameter", notes, request=True),
+            }
+            for parameter in mended["parameters"]
+        ]
     body = operation.get("requestBody")
     if isinstance(body, dict):
-        mended["requestBody"] = _mend_body(body, f"{place}: request", notes)
+        mended["requestBody"] = _mend_body(body, f"{place}: request", notes, only_json=path == GENERATIONS)
     for status, answer in dict(operation.get("responses") or {"200": {}}).items():
         code = "200" if str(status).upper() in ("2XX", "DEFAULT") else str(status)
         if code in mended["responses"] or not isinstance(answer, dict):
@@ -120,15 +136,19 @@ def _mend_operation(operation: Document, path: str, method: str, place: str, not
     return mended
 
 
-def _mend_body(body: Document, place: str, notes: Notes) -> Document:
+def _mend_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> Document:
     content: Document = {}
     for media_type, media in (body.get("content") or {}).items():
         kind = media_type.split(";")[0].strip()
         schema = mend_schema(media.get("schema") or {}, place, notes, request=True, outermost=True)
-        # A file cannot be sent as JSON, whatever the schema says.
-        content["multipart/form-data" if kind == "application/json" and _has_file(schema) else kind] = {
-            "schema": schema
-        }
+        if kind == "application/json" and _has_file(schema):
+            if only_json:
+                notes.append(f"{place} has a file, which this path does not take: it is sent as text")
+                schema = _without_files(schema)
+            else:
+                # A file cannot be sent as JSON, whatever the schema says.
+                kind = "multipart/form-data"
+        content[kind] = {"schema": schema}
     return {"required": True, "content": content}
 
 
@@ -199,3 +219,10 @@ def _has_file(node: object) -> bool:
     if isinstance(node, dict):
         return node.get("format") == "binary" or any(map(_has_file, node.values()))
     return isinstance(node, list) and any(map(_has_file, node))
+
+
+def _without_files(node: Any) -> Any:
+    if isinstance(node, dict):
+        text = {key: _without_files(value) for key, value in node.items()}
+        return {key: value for key, value in text.items() if (key, value) != ("format", "binary")}
+    return [_without_files(value) for value in node] if isinstance(node, list) else node

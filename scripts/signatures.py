@@ -10,6 +10,7 @@ from typing import Final
 # Arguments of `ImageClient.generate` that are no fields, and fields that go through `options`.
 _NO_FIELDS: Final = ("self", "options", "to", "deadline", "order")
 _IN_OPTIONS: Final = ("n",)
+_REST: Final = "additional_properties"
 
 
 def signatures(package: Path) -> dict[str, str]:
@@ -40,11 +41,12 @@ def _signature(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:
     match node:
         case ast.ClassDef(name=name):
             yield name, ""
-            for line in node.body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    yield f"{name}.{line.target.id}", f": {ast.unparse(line.annotation)}"
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if not name.startswith(("_", "check_")):
-            yield f"{module}.{name}", f"({ast.unparse(node.args)})"
+            fields = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            types = {ast.unparse(field.target): ast.unparse(field.annotation) for field in fields}
+            yield from ((f"{name}.{each}", f": {kind}") for each, kind in types.items() if each != _REST)
+        case ast.AsyncFunctionDef(name="asyncio"):
+            # Its three sisters have the same arguments.
+            yield f"{module}.asyncio", f"({ast.unparse(node.args)})"
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript()):
             yield name, f" = {ast.unparse(node.value)}"
 
@@ -59,8 +61,7 @@ def follow_up(facade: Path, package: Path, primary: str = "ImageGenerationReques
         if name not in known
     ]
     arguments = _arguments(facade / "client.py", "generate")
-    own = (f"{primary}.additional_properties",)
-    fields = {name.partition(".")[2] for name in known if name.startswith(f"{primary}.") and name not in own}
+    fields = {name.partition(".")[2] for name in known if name.startswith(f"{primary}.")}
     if missing := sorted(fields - arguments - set(_IN_OPTIONS)):
         lines.append(f"ImageClient.generate has no argument for {', '.join(missing)}: until then, options= carries it")
     if surplus := sorted(arguments - fields - set(_NO_FIELDS)):

@@ -23,11 +23,12 @@ import attrs
 import yaml
 
 from change_report import UNUSABLE, Outcome, Report, render
-from changes import Change, compare
+from changes import compare
 from document import read_schema
-from families import GENERATIONS, models_of, operations
+from families import models_of, operations
+from field_changes import Change
 from inlining import Document, SchemaError
-from mending import Mended, mend
+from mending import GENERATIONS, Mended, mend
 from overlay import OverlayError, apply_overlay
 from reading import SourceError, find_schema, is_url, read_source
 from regenerate import PACKAGE, ROOT, RegenerationError, generate, install
@@ -40,7 +41,7 @@ class Candidate:
     """A schema from outside, and the stored one that it is to replace.
 
     Attributes:
-        name: The stored file.
+        name: The stored file; empty as long as it is not known.
         source: Where the schema is from.
         schema: As published.
         models: What it describes.
@@ -56,7 +57,7 @@ class Candidate:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="?", help="a page, a JSON or YAML file, a URL, or - (default: the URLs stored)")
+    parser.add_argument("source", nargs="*", help="a page, a JSON or YAML file, a URL, or - (default: the URLs stored)")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--write", action="store_true", help="store the schema and make generated/ from it")
     action.add_argument("--add", action="store_true", help="store another model's schema beside those that are there")
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--openapi", type=Path, default=ROOT / "openapi", help="folder of schemas (default: openapi/)")
     parser.add_argument("--output", type=Path, default=ROOT / "generated", help="folder to fill (default: generated/)")
     options = parser.parse_args(arguments)
-    if options.add and options.source is None:
+    if options.add and not options.source:
         parser.error("--add needs a source")
     try:
         return _run(options)
@@ -95,48 +96,63 @@ def _run(options: argparse.Namespace) -> int:
 
 def _candidates(options: argparse.Namespace) -> list[Candidate]:
     stored = read_sources(options.openapi)
-    if options.source is not None:
-        return [_candidate(options.source, options.openapi, stored, path=options.path, add=options.add)]
-    known = {name: url for name, url in stored.items() if url}
-    if not known:
+    known = {name: _mended(read_schema(options.openapi / name), name) for name in stored}
+    if options.source:
+        candidates = [_read(source, options.path) for source in options.source]
+        if not options.add:
+            return [attrs.evolve(each, name=_replaced(each, stored, known)) for each in candidates]
+        return _added(candidates, known, {path.name for path in options.openapi.iterdir()})
+    if not any(stored.values()):
         raise SourceError("no URL is stored (sources.yaml): name a SOURCE")
-    return [_candidate(url, options.openapi, stored, path=options.path, name=name) for name, url in known.items()]
+    return [attrs.evolve(_read(url, options.path), name=name) for name, url in stored.items() if url]
 
 
-def _candidate(
-    source: str,
-    folder: Path,
-    stored: dict[str, str | None],
-    *,
-    path: str | None,
-    name: str | None = None,
-    add: bool = False,
-) -> Candidate:
+def _mended(schema: Document, name: str) -> Document:
+    return mend(schema, name).document
+
+
+def _read(source: str, path: str | None) -> Candidate:
     try:
         schema = find_schema(read_source(source), path=path)
         mended = mend(schema, "the schema")
-    except SchemaError as error:
-        raise SourceError(f"{source}: {error}") from error
+    except (SourceError, SchemaError) as error:
+        raise SourceError(str(error) if source in str(error) else f"{source}: {error}") from error
     models = models_of(mended.document)
     _check_use(mended, models)
-    here = {name: models_of(mend(read_schema(folder / name), name).document) for name in stored}
-    paths = set(mended.document["paths"])
-    found = [
-        other
-        for other, known in here.items()
-        if set(models) & set(known) and paths & set(mend(read_schema(folder / other), other).document["paths"])
+    return Candidate(name="", source=source, schema=schema, models=models, notes=_notes(mended))
+
+
+def _replaced(candidate: Candidate, stored: dict[str, str | None], known: dict[str, Document]) -> str:
+    """The stored file that a schema is a new edition of: the one from that URL, or for its models."""
+    found = [name for name, url in stored.items() if url == candidate.source] or _describing(candidate, known)
+    if len(found) != 1:
+        what = f"{' and '.join(found)} describe it" if found else "no stored schema describes it; take --add"
+        raise SourceError(f"{candidate.source} is for {', '.join(candidate.models)}: {what}")
+    return found[0]
+
+
+def _added(candidates: list[Candidate], known: dict[str, Document], taken: set[str]) -> list[Candidate]:
+    """The schemas under file names of their own."""
+    added: list[Candidate] = []
+    for candidate in candidates:
+        if found := _describing(candidate, known):
+            what = f"{found[0]} describes it already; take --write to change that"
+            raise SourceError(f"{candidate.source} is for {', '.join(candidate.models)}: {what}")
+        document = _mended(candidate.schema, candidate.source)
+        named = attrs.evolve(candidate, name=_file_name(candidate.models[0], set(document["paths"]), taken))
+        taken.add(named.name)
+        known[named.name] = document
+        added.append(named)
+    return added
+
+
+def _describing(candidate: Candidate, known: dict[str, Document]) -> list[str]:
+    document = _mended(candidate.schema, candidate.source)
+    return [
+        name
+        for name, other in known.items()
+        if set(models_of(other)) & set(candidate.models) and other["paths"].keys() & document["paths"].keys()
     ]
-    if add:
-        if found:
-            raise SourceError(f"{', '.join(models)}: {found[0]} describes it already; take --write to change that")
-        name = _file_name(models[0], paths, {path.name for path in folder.iterdir()})
-    elif name is None:
-        by_url = [other for other, url in stored.items() if url == source]
-        if len(by_url or found) != 1:
-            what = "no stored schema describes it; take --add" if not found else f"{' and '.join(found)} describe it"
-            raise SourceError(f"{source} is for {', '.join(models)}: {what}")
-        name = (by_url or found)[0]
-    return Candidate(name=name, source=source, schema=schema, models=models, notes=_notes(mended, name))
 
 
 def _check_use(mended: Mended, models: tuple[str, ...]) -> None:
@@ -147,13 +163,13 @@ def _check_use(mended: Mended, models: tuple[str, ...]) -> None:
         raise SourceError(f"the schema names no model for {', '.join(places)}: its request has to have a list of them")
 
 
-def _notes(mended: Mended, name: str) -> list[str]:
+def _notes(mended: Mended) -> list[str]:
     others = [
-        f"{name}: ImageClient.generate() does not use {method.upper()} {path}: only aimlapi_rest.api.images has it"
+        f"ImageClient.generate() does not use {method.upper()} {path}: only aimlapi_rest.api.images has it"
         for path, method, _ in operations(mended.document)
         if path != GENERATIONS
     ]
-    return [*(note.replace("the schema:", f"{name}:", 1) for note in mended.notes), *others]
+    return [*(note.removeprefix("the schema: ") for note in mended.notes), *others]
 
 
 def _file_name(model: str, paths: set[str], taken: set[str]) -> str:
