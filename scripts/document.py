@@ -152,7 +152,7 @@ def merge(documents: Mapping[str, Document], published: Container[str] = ()) -> 
                 schemas = merged["components"].get("schemas", {})
                 join_requests(item[method], operation, f"{method} {path}", name, schemas)
             else:
-                raise SchemaError(f"{name}: {method} {path} is described by {of[path, method]} already")
+                raise SchemaError(f"{of[path, method]} and {name} both describe {method} {path}")
         for path, item in document.get("paths", {}).items():
             rest = {key: value for key, value in item.items() if key not in merged["paths"].get(path, {})}
             merged["paths"].setdefault(path, {}).update(rest)

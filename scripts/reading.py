@@ -89,7 +89,10 @@ def fetch(url: str, *, transport: httpx.BaseTransport | None = None, seconds: fl
 
 
 def _check_address(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"{url} is no address: {error}") from error
     if parts.scheme.lower() != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise SourceError(f"{url}: only HTTPS, or anybody on the way could change the schema")
 
