@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Mapping
 from typing import Any, cast
@@ -12,11 +13,18 @@ from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import Order, check_json, check_model, check_spelling, join_fields, new_id, target_path
 from aimlapi_rest.api.images import generate_image
-from aimlapi_rest.models import ImageGenerationRequest
 
 _OWN_ARGUMENTS = ("model", "prompt")
-# The generated module gives the request's way; the body of any model goes in its place.
-_EMPTY = ImageGenerationRequest(model=cast(Any, ""), prompt="")
+
+
+@attrs.frozen
+class _AsGiven:
+    """A body for the generated module that is sent as it is, whichever model it is for."""
+
+    fields: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.fields)
 
 
 @attrs.frozen
@@ -46,8 +54,8 @@ class GenerationOrder(Order):
 
     def request(self, attempt: int) -> dict[str, Any]:
         # The generated module builds the request; its parser is left alone (see `responses`).
-        request = generate_image._get_kwargs(body=_EMPTY, x_client_request_id=self.request_id(attempt))
-        return {**request, "json": dict(self.body)}
+        body = cast(Any, _AsGiven(self.body))
+        return generate_image._get_kwargs(body=body, x_client_request_id=self.request_id(attempt))
 
 
 def new_generation(
@@ -88,7 +96,8 @@ def new_generation(
     if problems:
         raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
     check_json(body)
-    new = GenerationOrder(id=new_id(order), to=target_path(to), body=body)
+    # A copy: the order may wait for long, and the caller's objects may change.
+    new = GenerationOrder(id=new_id(order), to=target_path(to), body=copy.deepcopy(body))
     new.check()
     return new
 
