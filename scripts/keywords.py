@@ -16,6 +16,33 @@ _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
 _SAYS_NOTHING: Final = {"nullable", "description", "title", "example", "x-api-default"}
 
 
+_NUMBER: Final = (int, float)
+_SHAPES: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("enum", "anyOf", "oneOf", "allOf"), list),
+    **dict.fromkeys(("properties", "items", "not", "discriminator"), dict),
+    **dict.fromkeys(("title", "description", "format", "pattern"), str),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), _NUMBER),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), int),
+    **dict.fromkeys(("nullable", "deprecated", "uniqueItems"), bool),
+    **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _NUMBER),
+    "type": (str, list),
+    "required": (list, bool),
+    "additionalProperties": (dict, bool),
+}
+
+
+def drop_shapeless(schema: Document, place: str, notes: Notes) -> None:
+    """Drop keywords that are not what JSON Schema says that they are: nothing could be read from them."""
+    for keyword in [each for each in schema if each in _SHAPES]:
+        value: Any = schema[keyword]
+        names = value if isinstance(value, list) and keyword in ("type", "required") else []
+        if not isinstance(value, _SHAPES[keyword]) or not all(isinstance(each, str) for each in names):
+            del schema[keyword]
+            # A schema may stand there as well: `items: true` allows anything.
+            if value is not None and not (keyword == "items" and value is True):
+                notes.append(f"{place} has {value!r} as its {keyword}, which is left out")
+
+
 def modernise(schema: Document) -> Document:
     """Say in the words of OpenAPI 3.0 what is said in those of 3.1 or of JSON Schema."""
     kind = schema.get("type")

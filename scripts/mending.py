@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from inlining import Document, SchemaError, inline
-from keywords import Notes, modernise, tidy_branches, tidy_default, tidy_enum
+from keywords import Notes, drop_shapeless, modernise, tidy_branches, tidy_default, tidy_enum
 
 GENERATIONS: Final = "/v1/images/generations"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
@@ -62,7 +62,10 @@ def mend(published: Document, name: str) -> Mended:
                 raise SchemaError(f"{name}: {place} is not an object")
             item[method] = _mend_operation(item[method], path, method, place, notes)
             _check_body(item[method], f"{name}: {place}")
-    kept = {key: value for key, value in published.items() if key in ("openapi", "info", "servers")}
+    kept = {key: value for key, value in published.items() if key in ("openapi", "info")}
+    kept["servers"] = [
+        each for each in _as_list(published.get("servers")) if isinstance(each, dict) and each.get("url")
+    ]
     return Mended({**kept, "paths": paths}, [f"{name}: {note}" for note in dict.fromkeys(notes)])
 
 
@@ -104,29 +107,34 @@ def _mend_operation(operation: Document, path: str, method: str, place: str, not
         "tags": ["images"],
         "responses": {},
     }
-    kept = ("summary", "description", "parameters", "deprecated")
+    kept = ("summary", "description", "deprecated")
     mended |= {key: operation[key] for key in kept if key in operation}
-    if "parameters" in mended:
+    parameters = [
+        parameter
+        for parameter in _as_list(operation.get("parameters"))
+        if isinstance(parameter, dict) and {"in", "name"} <= parameter.keys()
+    ]
+    if parameters:
         mended["parameters"] = [
             {
                 **parameter,
                 "schema": mend_schema(parameter.get("schema", {}), f"{place}: parameter", notes, request=True),
             }
-            for parameter in mended["parameters"]
+            for parameter in parameters
         ]
     body = operation.get("requestBody")
     if isinstance(body, dict):
         mended["requestBody"] = _mend_body(body, f"{place}: request", notes, only_json=path == GENERATIONS)
-    for status, answer in dict(operation.get("responses") or {"200": {}}).items():
+    for status, answer in _objects(operation.get("responses"), f"{place}: responses").items():
         code = "200" if str(status).upper() in ("2XX", "DEFAULT") else str(status)
         if code in mended["responses"] or not isinstance(answer, dict):
             notes.append(f"{place}: response {status} is left out")
             continue
         content = {
             kind.split(";")[0].strip(): {
-                "schema": mend_schema(media.get("schema") or {}, f"{place}: response", notes, request=False)
+                "schema": mend_schema(_schema_of(media), f"{place}: response", notes, request=False)
             }
-            for kind, media in (answer.get("content") or {}).items()
+            for kind, media in _objects(answer.get("content"), f"{place}: response {status}").items()
         }
         mended["responses"][code] = {key: answer[key] for key in ("description",) if key in answer}
         if content:
@@ -138,9 +146,9 @@ def _mend_operation(operation: Document, path: str, method: str, place: str, not
 
 def _mend_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> Document:
     content: Document = {}
-    for media_type, media in (body.get("content") or {}).items():
+    for media_type, media in _objects(body.get("content"), place).items():
         kind = media_type.split(";")[0].strip()
-        schema = mend_schema(media.get("schema") or {}, place, notes, request=True, outermost=True)
+        schema = mend_schema(_schema_of(media), place, notes, request=True, outermost=True)
         if kind == "application/json" and _has_file(schema):
             if only_json:
                 notes.append(f"{place} has a file, which this path does not take: it is sent as text")
@@ -168,7 +176,9 @@ def mend_schema(
     if not isinstance(schema, dict):
         notes.append(f"{place} is {schema!r} in place of a schema, and is taken for anything")
         return {}
-    mended = modernise({**schema})
+    mended = {**schema}
+    drop_shapeless(mended, place, notes)
+    modernise(mended)
     about = str(mended.get("description", about))
     if request and _is_file(mended, about):
         return {**_BINARY, **{key: mended[key] for key in ("description",) if key in mended}}
@@ -199,6 +209,17 @@ def mend_schema(
     tidy_enum(mended, place, notes)
     tidy_default(mended, place, notes, keep=request)
     return mended
+
+
+def _objects(value: Any, place: str) -> Document:
+    """What has to be an object, and may be missing."""
+    if not isinstance(value or {}, dict):
+        raise SchemaError(f"{place} is {value!r}, and has to be an object")
+    return value or {}
+
+
+def _schema_of(media: Any) -> Any:
+    return (media.get("schema") or {}) if isinstance(media, dict) else media
 
 
 def _as_list(value: object) -> list[Any]:

@@ -99,9 +99,13 @@ def _candidates(options: argparse.Namespace) -> list[Candidate]:
     known = {name: _mended(read_schema(options.openapi / name), name) for name in stored}
     if options.source:
         candidates = [_read(source, options.path) for source in options.source]
-        if not options.add:
-            return [attrs.evolve(each, name=_replaced(each, stored, known)) for each in candidates]
-        return _added(candidates, known, {path.name for path in options.openapi.iterdir()})
+        if options.add:
+            return _added(candidates, known, {path.name for path in options.openapi.iterdir()})
+        named = [attrs.evolve(each, name=_replaced(each, stored, known)) for each in candidates]
+        names = [each.name for each in named]
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise SourceError(f"several sources for {twice[0]}: name one")
+        return named
     if not any(stored.values()):
         raise SourceError("no URL is stored (sources.yaml): name a SOURCE")
     return [attrs.evolve(_read(url, options.path), name=name) for name, url in stored.items() if url]

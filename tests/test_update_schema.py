@@ -140,6 +140,8 @@ UNUSABLE: list[tuple[str, str, str]] = [
     ("a request that is a list", json.dumps(with_body({"type": "array"})), "the request is no object with fields"),
     ("a reference to nothing", json.dumps(with_body({"$ref": "#/components/x"})), "leads nowhere: #/components/x"),
     ("a reference elsewhere", json.dumps(with_body({"$ref": "other.json#/x"})), "other.json#/x is outside"),
+    ("contents that are none", json.dumps(changed(lambda o: o["requestBody"].update(content="x"))), "request is 'x'"),
+    ("responses that are none", json.dumps(changed(lambda o: o.update(responses="x"))), "responses is 'x'"),
     (
         "a reference to itself",
         json.dumps({**STORED, "paths": {PATH: {"post": {"requestBody": {"$ref": "#/paths"}}}}}),
@@ -398,6 +400,42 @@ def test_a_schema_that_gives_no_client_leaves_everything_as_it_is(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"type": {}},
+        {"type": [5]},
+        {"enum": "x"},
+        {"properties": 5},
+        {"items": 5},
+        {"anyOf": {}},
+        {"required": [{}]},
+        {"minimum": "x"},
+        {"maxLength": []},
+        {"description": {}},
+        {"nullable": "yes"},
+        {"additionalProperties": 5},
+    ],
+)
+def test_a_keyword_that_makes_no_sense_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], junk: dict[str, Any]
+) -> None:
+    ((keyword, value),) = junk.items()
+
+    code = run(tmp_path, document=changed(lambda operation: fields_of(operation).update(new=junk)))
+
+    assert code == 1
+    note = f"POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
+    assert note in capsys.readouterr().out
+
+
+def test_parameters_and_servers_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
+    document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
+    document["servers"].append({})
+
+    assert run(tmp_path, document=document) == 0
+
+
 PROMPT = {"prompt": {"type": "string"}}
 
 
@@ -481,6 +519,13 @@ def test_one_way_of_sending_is_not_mixed_with_another(tmp_path: Path, capsys: py
     assert (
         "described by another schema already, and otherwise: application/json and multipart" in capsys.readouterr().err
     )
+
+
+def test_two_sources_for_one_schema_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other").write_text(json.dumps(STORED), encoding="utf-8")
+
+    assert run(tmp_path, str(tmp_path / "other"), document=changed(new_size)) == 3
+    assert "several sources for gpt-image-1-5.json" in capsys.readouterr().err
 
 
 def test_adding_needs_a_source(tmp_path: Path) -> None:
