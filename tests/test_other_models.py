@@ -14,6 +14,7 @@ import pytest
 
 import regenerate
 import update_schema
+from conftest import ROOT
 from published import PATH, fields_of, project, schema
 from sources import read_sources
 
@@ -298,7 +299,7 @@ def test_the_first_models_request_is_what_it_was(generated: Path) -> None:
     names = ("image_generation_request.py", "image_generation_request_size.py", "image_data.py")
     for name in names:
         made = ast.dump(ast.parse((generated / "aimlapi_rest/models" / name).read_text(encoding="utf-8")))
-        kept = ast.dump(ast.parse((Path("generated") / "aimlapi_rest/models" / name).read_text(encoding="utf-8")))
+        kept = ast.dump(ast.parse((ROOT / "generated/aimlapi_rest/models" / name).read_text(encoding="utf-8")))
         assert made == kept, name
 
 
