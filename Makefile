@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate check-generated bench format clean
+.PHONY: help setup demo test check generate check-generated schema bench format clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,10 @@ generate: setup ## Make generated/ from openapi/
 check-generated: setup ## Fail if generated/ is not what openapi/ gives
 	@echo "==> Generating afresh, and comparing"
 	@$(BIN)/python scripts/regenerate.py --check
+
+# A report of changes is no failure; a source that cannot be used is.
+schema: setup ## Say what changed in the published schema: SOURCE=page, file or URL, ARGS=--write or --add
+	@$(BIN)/python scripts/update_schema.py $(SOURCE) $(ARGS) || test $$? -lt 3
 
 bench: setup ## Measure against peers, as ratios
 	@$(BIN)/python scripts/bench.py

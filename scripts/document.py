@@ -1,77 +1,96 @@
-"""The schemas in openapi/, corrected and merged into the one document that the client is made from."""
+"""The schemas in openapi/, mended, corrected and merged into the one document that the client is made from."""
 
 from __future__ import annotations
 
 import copy
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+import attrs
 import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
+from families import join_requests, name_requests, operations, share_responses
+from inlining import Document, SchemaError
+from keywords import Notes
+from mending import mend
 from overlay import apply_overlay
-
-Document = dict[str, Any]
-
-METHODS = ("get", "put", "post", "delete", "patch")
+from sources import read_sources
 
 
-class SchemaError(ValueError):
-    """A schema that cannot be made into a client. The message names the schema and the place in it."""
+@attrs.frozen
+class Built:
+    """The document that the client is made from.
+
+    Attributes:
+        document: One valid OpenAPI 3.0 document.
+        notes: What could not be mended in the schemas as published, one line each.
+    """
+
+    document: Document
+    notes: Notes
 
 
 def schema_files(folder: Path) -> list[Path]:
-    """The schemas of a folder: every `*.json`, by name."""
-    return sorted(folder.glob("*.json"))
+    """The schemas of a folder: those of `sources.yaml` in its order, then every other `*.json`, by name."""
+    order = list(read_sources(folder))
+    files = sorted(folder.glob("*.json"))
+    return sorted(files, key=lambda path: order.index(path.name) if path.name in order else len(order))
 
 
-def build_document(folder: Path) -> Document:
-    """Correct every schema of `folder` with its `overlay.yaml`, merge them, and validate the result.
+def build_document(folder: Path) -> Built:
+    """Mend and correct every schema of `folder`, merge them, and validate the result.
+
+    Those that `sources.yaml` names are the publisher's, and are mended. The others are ours, and are taken as
+    they are, but for the overlay.
 
     Args:
-        folder: The folder with the schemas as published, ours beside them, and the overlay.
-
-    Returns:
-        One valid OpenAPI 3.0 document.
+        folder: The folder with the schemas as published, ours beside them, `overlay.yaml` and `sources.yaml`.
 
     Raises:
-        SchemaError: There is no schema, one is not JSON, two contradict each other, or the result is not
-            valid OpenAPI.
+        SchemaError: There is no schema, one is not JSON or not OpenAPI, two contradict each other, or the
+            result is not valid OpenAPI.
         OverlayError: The overlay is malformed or does not fit a schema.
     """
     overlay = yaml.safe_load((folder / "overlay.yaml").read_text(encoding="utf-8"))
+    sources = read_sources(folder)
+    if missing := [name for name in sources if not (folder / name).is_file()]:
+        raise SchemaError(f"sources.yaml names {', '.join(missing)}, and there is no such file in {folder}")
+    notes: Notes = []
     documents: dict[str, Document] = {}
     for path in schema_files(folder):
-        try:
-            published = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise SchemaError(f"{path.name} is not JSON: {error}") from error
-        documents[path.name] = promote_titles(apply_overlay(remember_defaults(published), overlay), path.name)
+        document = read_schema(path)
+        if path.name in sources:
+            mended = mend(document, path.name)
+            notes += mended.notes
+            document = mended.document
+        documents[path.name] = apply_overlay(document, overlay)
     if not documents:
         raise SchemaError(f"no schema (*.json) in {folder}")
-    merged = merge(documents)
+    published = {name: document for name, document in documents.items() if name in sources}
+    name_requests([*published.values()])
+    share_responses(published, notes)
+    merged = merge({name: promote_titles(document, name) for name, document in documents.items()}, published.keys())
     if problems := list(_invalid_places(merged)):
         raise SchemaError("\n  ".join(["the corrected document is not valid OpenAPI 3.0:", *problems]))
-    return merged
+    return Built(merged, notes)
 
 
-def remember_defaults(document: Document) -> Document:
-    """Copy the default of each request field to `x-api-default`.
+def read_schema(path: Path) -> Document:
+    """A schema of the folder.
 
-    The generator has to be kept from sending defaults, so the overlay removes them. The emulator and the
-    command's help still need to know what the API assumes.
+    Raises:
+        SchemaError: It is not a JSON object.
     """
-    document = copy.deepcopy(document)
-    for _, operation in _operations(document):
-        for schema in _walk(operation.get("requestBody", {})):
-            properties = schema.get("properties")
-            for field in properties.values() if isinstance(properties, dict) else ():
-                if isinstance(field, dict) and "default" in field:
-                    field["x-api-default"] = field["default"]
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SchemaError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise SchemaError(f"{path.name} is not a JSON object")
     return document
 
 
@@ -83,24 +102,29 @@ def promote_titles(document: Document, name: str) -> Document:
     """
     document = copy.deepcopy(document)
     components: Document = document.setdefault("components", {}).setdefault("schemas", {})
-    for place, operation in _operations(document):
-        bodies = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
-        for media_type in (media for body in bodies for media in body.get("content", {}).values()):
+    for path, method, operation in operations(document):
+        parts = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
+        for media_type in (media for part in parts for media in part.get("content", {}).values()):
             schema = media_type.get("schema", {})
             title = schema.get("title")
             if title is None:
                 continue
             if components.setdefault(title, schema) != schema:
-                raise SchemaError(f"{name}: two different bodies are titled {title} (one of them at {place})")
+                raise SchemaError(f"{name}: two different bodies are titled {title} (one of them at {method} {path})")
             media_type["schema"] = {"$ref": f"#/components/schemas/{title}"}
     return document
 
 
-def merge(documents: Mapping[str, Document]) -> Document:
-    """Merge documents whose paths differ, and whose components agree where they share a name.
+def merge(documents: Mapping[str, Document], published: Container[str] = ()) -> Document:
+    """Merge documents whose components agree where they share a name.
+
+    Args:
+        documents: By name.
+        published: Names of those that may describe one operation together, each for its own models.
 
     Raises:
-        SchemaError: Two documents have the same operation, or different components under one name.
+        SchemaError: Two documents have the same operation for the same models, or for any, or different
+            components under one name.
     """
     merged: Document = {
         "openapi": "3.0.3",
@@ -109,21 +133,29 @@ def merge(documents: Mapping[str, Document]) -> Document:
         "paths": {},
         "components": {},
     }
+    of: dict[tuple[str, str], str] = {}
     for name, document in documents.items():
         for server in document.get("servers", []):
             if server not in merged["servers"]:
                 merged["servers"].append(server)
-        for place, _ in _operations(document):
-            method, path = place.split(" ", 1)
-            if method in merged["paths"].get(path, {}):
-                raise SchemaError(f"{name}: {place} is described by another schema already")
-        for path, item in document.get("paths", {}).items():
-            merged["paths"].setdefault(path, {}).update(item)
         for kind, entries in document.get("components", {}).items():
             known = merged["components"].setdefault(kind, {})
             for key, entry in entries.items():
                 if known.setdefault(key, entry) != entry:
                     raise SchemaError(f"{name}: components/{kind}/{key} differs from the one of another schema")
+        for path, method, operation in operations(document):
+            item = merged["paths"].setdefault(path, {})
+            if method not in item:
+                item[method] = copy.deepcopy(operation)
+                of[path, method] = name
+            elif name in published and of[path, method] in published:
+                schemas = merged["components"].get("schemas", {})
+                join_requests(item[method], operation, f"{method} {path}", name, schemas)
+            else:
+                raise SchemaError(f"{of[path, method]} and {name} both describe {method} {path}")
+        for path, item in document.get("paths", {}).items():
+            rest = {key: value for key, value in item.items() if key not in merged["paths"].get(path, {})}
+            merged["paths"].setdefault(path, {}).update(rest)
     return merged
 
 
@@ -134,20 +166,3 @@ def _invalid_places(document: Document) -> Iterator[str]:
             yield f"{place}: {textwrap.shorten(problem.message, 300)}"
     except Unresolvable as error:
         yield f"a $ref leads nowhere: {error.ref}"
-
-
-def _operations(document: Document) -> Iterator[tuple[str, Document]]:
-    for path, item in document.get("paths", {}).items():
-        for method, operation in item.items():
-            if method in METHODS:
-                yield f"{method} {path}", operation
-
-
-def _walk(node: object) -> Iterator[Document]:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _walk(value)

@@ -21,8 +21,10 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from document import SchemaError, build_document, schema_files
+from document import build_document, schema_files
+from inlining import SchemaError
 from overlay import OverlayError
+from sources import SOURCES
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "aimlapi_rest"
@@ -44,12 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             fresh = Path(scratch) / PACKAGE
-            generate(options.openapi, fresh)
+            for note in generate(options.openapi, fresh):
+                print(f"note: {note}")
             target = options.output / PACKAGE
             if options.check:
                 return report_drift(fresh, target)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(fresh, target)
+            install(fresh, target)
             print(f"{target} is made from {', '.join(path.name for path in schema_files(options.openapi))}")
             return 0
     except (RegenerationError, SchemaError, OverlayError) as error:
@@ -57,8 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def generate(openapi: Path, target: Path) -> None:
+def generate(openapi: Path, target: Path) -> list[str]:
     """Make the package `target` from the schemas in the folder `openapi`.
+
+    Returns:
+        What could not be mended in the published schemas, one line each.
 
     Raises:
         RegenerationError: A tool is missing or has another version than the pinned one, or the generator
@@ -67,10 +72,10 @@ def generate(openapi: Path, target: Path) -> None:
         OverlayError: The overlay is malformed or does not fit.
     """
     tools = pinned_tools()
-    document = build_document(openapi)
+    built = build_document(openapi)
     target.mkdir(parents=True)
     schema = target / "openapi.json"
-    schema.write_text(_as_json(document), encoding=TEXT_ENCODING, newline="\n")
+    schema.write_text(_as_json(built.document), encoding=TEXT_ENCODING, newline="\n")
     _run(
         *("openapi_python_client", "generate", "--path", str(schema), "--config", str(openapi / "generator.yaml")),
         *("--meta", "none", "--output-path", str(target), "--overwrite", "--fail-on-warning"),
@@ -82,6 +87,13 @@ def generate(openapi: Path, target: Path) -> None:
         path.write_text(BANNER + path.read_text(encoding=TEXT_ENCODING), encoding=TEXT_ENCODING, newline="\n")
     (target / "py.typed").touch()
     (target / RECORD).write_text(_as_json(_record(openapi, tools)), encoding=TEXT_ENCODING, newline="\n")
+    return built.notes
+
+
+def install(fresh: Path, target: Path) -> None:
+    """Put a package that was made just now in the place of the old one; stale files go."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(fresh, target)
 
 
 def pinned_tools() -> dict[str, str]:
@@ -133,11 +145,12 @@ def _tree(folder: Path) -> dict[str, str]:
 
 
 def _record(openapi: Path, tools: dict[str, str]) -> dict[str, dict[str, str]]:
-    sources = [*schema_files(openapi), openapi / "overlay.yaml", openapi / "generator.yaml"]
+    sources = [*schema_files(openapi), *(openapi / name for name in ("overlay.yaml", "generator.yaml", SOURCES))]
     digests = {
         # Read as text, so that a checkout with other line ends gives the same digest.
         path.name: hashlib.sha256(path.read_text(encoding=TEXT_ENCODING).encode(TEXT_ENCODING)).hexdigest()
         for path in sources
+        if path.is_file()
     }
     return {"made_from_sha256": digests, "made_with": dict(sorted(tools.items()))}
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
@@ -143,10 +144,18 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
         ({"type": "boolean"}, "true", True),
         ({"type": "string"}, "words", "words"),
         ({"enum": [1, 2]}, "2", 2),
+        ({"anyOf": [{"type": "object"}, {"type": "string"}]}, '{"width": 1}', {"width": 1}),
+        ({"anyOf": [{"type": "object"}, {"type": "string"}]}, "square", "square"),
+        ({"type": "array"}, " [1]", [1]),
     ],
 )
 def test_options_follow_the_type_of_their_field(field: dict[str, object], given: str, expected: object) -> None:
     assert option_type(field).convert(given, None, None) == expected
+
+
+def test_an_option_that_begins_as_json_has_to_be_json() -> None:
+    with pytest.raises(click.BadParameter, match="is not JSON"):
+        option_type({"type": "array"}).convert("[1", None, None)
 
 
 USAGE: list[tuple[list[str], str]] = [
@@ -154,6 +163,8 @@ USAGE: list[tuple[list[str], str]] = [
     (["x", "--size", "1x1"], "'1x1' is not one of '1024x1024', '1024x1536', '1536x1024'"),
     (["x", "--output-compression", "101"], "101 is not in the range 0<=x<=100"),
     (["x", "--colour", "red"], "No such option"),
+    (["x", "--field", "seed"], "'seed' is not NAME=VALUE"),
+    (["x", "--emulator", "--field", "sizes=1x1"], "sizes in options is no field of this model: is size meant?"),
     (["", "--emulator"], "prompt is empty"),
     (["x" * 32_001, "--emulator"], "prompt has 32,001 characters"),
     (["x", "--emulator", "--background", "transparent", "--output-format", "jpeg"], "needs output_format"),

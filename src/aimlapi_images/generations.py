@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import attrs
@@ -12,11 +13,18 @@ from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import Order, check_json, check_model, check_spelling, join_fields, new_id, target_path
 from aimlapi_rest.api.images import generate_image
-from aimlapi_rest.models import ImageGenerationRequest
-from aimlapi_rest.types import UNSET
 
 _OWN_ARGUMENTS = ("model", "prompt")
-_FIELDS = {field.name for field in attrs.fields(ImageGenerationRequest)} - {"additional_properties"}
+
+
+@attrs.frozen
+class _AsGiven:
+    """A body for the generated module that is sent as it is, whichever model it is for."""
+
+    fields: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.fields)
 
 
 @attrs.frozen
@@ -27,21 +35,27 @@ class GenerationOrder(Order):
         body: What is sent.
     """
 
-    body: ImageGenerationRequest
+    body: Mapping[str, Any]
 
     @property
     def prompt(self) -> str:
-        return self.body.prompt
+        return str(self.body.get("prompt", ""))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        fields = self.body.to_dict()
-        del fields["prompt"]
-        return fields
+        return {name: value for name, value in self.body.items() if name != "prompt"}
+
+    @property
+    def output_format(self) -> str:
+        fields = schema.generation_request(str(self.body["model"]))["properties"]
+        default = fields.get("output_format", {}).get("x-api-default")
+        name = str(self.body.get("output_format") or default or super().output_format)
+        return {"jpg": "jpeg", "tif": "tiff"}.get(name, name)
 
     def request(self, attempt: int) -> dict[str, Any]:
         # The generated module builds the request; its parser is left alone (see `responses`).
-        return generate_image._get_kwargs(body=self.body, x_client_request_id=self.request_id(attempt))
+        body = cast(Any, _AsGiven(self.body))
+        return generate_image._get_kwargs(body=body, x_client_request_id=self.request_id(attempt))
 
 
 def new_generation(
@@ -56,7 +70,7 @@ def new_generation(
     """Check what a caller asks for, and make it an order.
 
     Args:
-        prompt: What the image is to show.
+        prompt: What the image is to show. Empty, and not sent, for a model that works without one.
         model: The model's name. One that the schema does not describe is sent unchecked.
         parameters: Fields of the request by name; those that are `None` are not sent.
         options: More fields, for what the caller's signature does not name.
@@ -68,21 +82,31 @@ def new_generation(
     """
     check_model(model)
     fields = join_fields(parameters, options, _OWN_ARGUMENTS)
-    request = ImageGenerationRequest(
-        model=cast(Any, model),
-        prompt=prompt,
-        **{name: fields.get(name, UNSET) for name in _FIELDS.difference(_OWN_ARGUMENTS)},
-    )
-    request.additional_properties = {name: value for name, value in fields.items() if name not in _FIELDS}
-    body = request.to_dict()
-    problems = schema.generation_problems(body)
+    body = {"model": model, "prompt": prompt, **fields}
     if model in schema.known_models():
-        check_spelling(request.additional_properties, _FIELDS)
+        request = schema.generation_request(model)
+        if prompt == "" and "prompt" not in request.get("required", ()):
+            del body["prompt"]
+        _check_names(body, model, request["properties"], options or {})
+        problems = schema.generation_problems(body)
     else:
-        problems = [each for each in problems if each.field == "prompt"]
+        problems = [
+            each for each in schema.generation_problems(body) if each.field == "prompt" and each.rule != "maxLength"
+        ]
     if problems:
         raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
     check_json(body)
-    new = GenerationOrder(id=new_id(order), to=target_path(to), body=request)
+    # A copy: the order may wait for long, and the caller's objects may change.
+    new = GenerationOrder(id=new_id(order), to=target_path(to), body=copy.deepcopy(body))
     new.check()
     return new
+
+
+def _check_names(body: Mapping[str, Any], model: str, known: Collection[str], options: Mapping[str, Any]) -> None:
+    """What another model has is no field of this one; what no model has may be new, unless it is misspelt."""
+    foreign = [name for name in body if name not in known and (name not in options or name in schema.all_fields())]
+    if foreign:
+        raise InvalidRequestError(
+            f"{', '.join(foreign)}: no field of {model}, which has {', '.join(n for n in known if n != 'model')}"
+        )
+    check_spelling([name for name in body if name not in known], known)

@@ -52,20 +52,38 @@ def document() -> Schema:
 
 
 @cache
-def generation_request() -> Schema:
-    """The schema of the JSON body of `POST /v1/images/generations`."""
-    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]
-    return _resolve(body["content"]["application/json"]["schema"])
+def generation_request(model: str | None = None) -> Schema:
+    """The schema of the JSON body of `POST /v1/images/generations`.
+
+    Args:
+        model: For which model; the one that the client is named for, if `None` or not described.
+    """
+    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    # Several models: one request of several, told apart by the model.
+    reference = body.get("discriminator", {}).get("mapping", {}).get(model)
+    first = body["oneOf"][0] if "oneOf" in body else body
+    return _resolve(first if reference is None else {"$ref": reference})
 
 
+@cache
 def known_models() -> tuple[str, ...]:
     """The models that the schema describes. Requests for others are sent unchecked."""
-    return tuple(_resolve(generation_request()["properties"]["model"]).get("enum", ()))
+    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    requests = [_resolve(each) for each in body.get("oneOf", [body])]
+    return tuple(model for each in requests for model in each["properties"].get("model", {}).get("enum", ()))
+
+
+@cache
+def all_fields() -> frozenset[str]:
+    """The fields that a generation request has for one model or another."""
+    return frozenset(name for model in (None, *known_models()) for name in generation_request(model)["properties"])
 
 
 def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the body of a generation request, field by field; nothing if it may be sent."""
-    return [_describe(error) for error in _generation_validator().iter_errors(body)]
+    """What is wrong with the body of a generation request, by its model's schema; nothing if it may be sent."""
+    model = body.get("model")
+    known = model if isinstance(model, str) and model in known_models() else None
+    return [_describe(error) for error in _generation_validator(known).iter_errors(body)]
 
 
 def request_id_problems(request_id: str) -> list[Problem]:
@@ -128,8 +146,8 @@ def _edit_validator() -> Validator:
 
 
 @cache
-def _generation_validator() -> Validator:
-    return _validator({**generation_request(), "components": document()["components"]})
+def _generation_validator(model: str | None) -> Validator:
+    return _validator({**generation_request(model), "components": document()["components"]})
 
 
 @cache
@@ -142,7 +160,23 @@ def _validator(schema: Schema) -> Validator:
     # Imported late: it takes longer than the rest of this package together.
     from jsonschema import Draft4Validator  # OpenAPI 3.0 is closest to draft 4
 
-    return Draft4Validator(schema)
+    return Draft4Validator(_with_null(schema))
+
+
+def _with_null(node: Any) -> Any:
+    """The schema in the words of draft 4, which has no `nullable`."""
+    if isinstance(node, list):
+        return [_with_null(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    plain = {name: _with_null(value) for name, value in node.items()}
+    if plain.get("nullable") is not True:
+        return plain
+    if "enum" in plain:
+        plain["enum"] = [*plain["enum"], None]
+    if "type" in plain:
+        plain["type"] = [plain["type"], "null"]
+    return {"anyOf": [{"type": "null"}, plain]} if {"anyOf", "oneOf", "allOf", "not"} & plain.keys() else plain
 
 
 def _resolve(schema: Schema) -> Schema:
@@ -155,6 +189,13 @@ def _resolve(schema: Schema) -> Schema:
 
 
 def _describe(error: ValidationError) -> Problem:
+    branches: dict[Any, list[ValidationError]] = {}
+    for below in error.context or ():
+        branches.setdefault(below.schema_path[0], []).append(below)
+    # Of several things that a value may be, one has the right type: what is wrong there is to the point.
+    fitting = [each for each in branches.values() if not any(e.validator == "type" and not e.path for e in each)]
+    if len(fitting) == 1 and error.validator != "not":
+        return _describe(fitting[0][0])
     field = ".".join(map(str, error.absolute_path))
     rule = str(error.validator)
     limit: Any = error.validator_value
@@ -178,12 +219,23 @@ def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
             yield f"has {len(value):,} characters, and may have at most {limit:,}"
         case "minLength":
             yield f"has {len(value):,} characters, and needs at least {limit:,}"
+        case "maximum" if value == limit:  # exclusive
+            yield f"is {shown}, and has to be less than {limit}"
+        case "minimum" if value == limit:
+            yield f"is {shown}, and has to be more than {limit}"
         case "maximum":
             yield f"is {shown}, and may be at most {limit}"
         case "minimum":
             yield f"is {shown}, and has to be at least {limit}"
         case "type":
-            yield f"is {shown}, and has to be {_ARTICLES.get(limit, limit)}"
+            kinds = limit if isinstance(limit, list) else [limit]
+            yield f"is {shown}, and has to be {' or '.join(_ARTICLES.get(kind, str(kind)) for kind in kinds)}"
+        case "anyOf" | "oneOf":
+            yield f"is {shown}, and has to be {' or '.join(map(_kind, limit))}"
+        case "minItems":
+            yield f"has {len(value):,} entries, and needs at least {limit:,}"
+        case "maxItems":
+            yield f"has {len(value):,} entries, and may have at most {limit:,}"
         case "required":
             yield "is missing"
         case "pattern":
@@ -191,6 +243,14 @@ def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
         case "not" if "description" in limit:
             yield str(limit["description"])
     yield f"is {shown}, which breaks the schema's rule {rule}: {_show(limit)}"
+
+
+def _kind(schema: Schema) -> str:
+    """One of several that a value may be, in words."""
+    if "enum" in schema:
+        return f"one of {', '.join(map(_show, schema['enum']))}"
+    words: str = _ARTICLES.get(schema.get("type", ""), "something else")
+    return f"{words} with {', '.join(schema['properties'])}" if schema.get("properties") else words
 
 
 def _show(value: Any) -> str:
@@ -205,4 +265,5 @@ _ARTICLES = {
     "boolean": "true or false",
     "array": "a list",
     "object": "an object",
+    "null": "null",
 }

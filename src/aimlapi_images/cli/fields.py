@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+
+class JsonText(click.ParamType[Any]):
+    """Text, or JSON where it begins as a list or an object does."""
+
+    name = "text or json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is not JSON: {error}", param, ctx)
 
 
 def field_options(request: Mapping[str, Any], *, without: Collection[str]) -> list[click.Parameter]:
@@ -39,12 +54,38 @@ def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:
         case {"enum": values}:
             return click.Choice(values)
         case {"type": "integer"}:
-            return click.IntRange(field.get("minimum"), field.get("maximum"))
+            return click.IntRange(**_bounds(field))
         case {"type": "number"}:
-            return click.FloatRange(field.get("minimum"), field.get("maximum"))
+            return click.FloatRange(**_bounds(field))
         case {"type": "boolean"}:
             return click.BOOL
+        case {"anyOf": _} | {"oneOf": _} | {"type": "array" | "object"}:
+            return JsonText()
     return click.STRING
+
+
+def _bounds(field: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "min": field.get("minimum"),
+        "max": field.get("maximum"),
+        "min_open": field.get("exclusiveMinimum", False),
+        "max_open": field.get("exclusiveMaximum", False),
+    }
+
+
+def named_value(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE` as a field; the value may be JSON.
+
+    Raises:
+        click.BadParameter: There is no name.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _help(field: Mapping[str, Any]) -> str:

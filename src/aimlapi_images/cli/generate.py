@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aimlapi_images import schema
-from aimlapi_images.cli.fields import field_options, format_asked_by
+from aimlapi_images.cli.fields import field_options, format_asked_by, named_value
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
     from aimlapi_images.images import GeneratedImage
 
+_FIELDS = "aimlapi_images.fields"
 
-@click.command()
+
+class ModelCommand(click.Command):
+    """A command whose options are the fields of the model that it is asked for with `--model`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_FIELDS] = self._fields(_model_in(args))
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        return [*params[:2], *(ctx.meta.get(_FIELDS) or self._fields(None)), *params[2:]]
+
+    def _fields(self, model: str | None) -> list[click.Parameter]:
+        taken = ["prompt", *(param.name or "" for param in self.params)]
+        return field_options(schema.generation_request(model), without=taken)
+
+
+@click.command(cls=ModelCommand)
 @click.argument("prompt")
 @ordering_options
-def generate(prompt: str, **options: Any) -> int:
+@click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON.")
+def generate(prompt: str, more: tuple[str, ...], **options: Any) -> int:
     """Generate one image from PROMPT.
+
+    The options are the fields of the model: `--model MODEL --help` shows those of another one.
 
     Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome.
     """
     ordering, fields = split_options(options)
-    fields = {**format_asked_by(ordering.output, schema.generation_request()), **fields}
+    fields |= dict(map(named_value, more))
+    fields = {**format_asked_by(ordering.output, schema.generation_request(ordering.model)), **fields}
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         return await client.generate(prompt, options=fields, **call)
@@ -32,4 +56,14 @@ def generate(prompt: str, **options: Any) -> int:
     return carry_out(ordering, prompt, ask)
 
 
-generate.params[2:2] = field_options(schema.generation_request(), without=("model", "prompt"))
+def _model_in(arguments: Sequence[str]) -> str | None:
+    """The model that a command line asks for: it has to be known before the rest can be understood."""
+    found = None
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        if argument == "--":
+            break
+        if argument == "--model":
+            found = following
+        elif argument.startswith("--model="):
+            found = argument.removeprefix("--model=")
+    return found

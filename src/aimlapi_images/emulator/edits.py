@@ -45,7 +45,9 @@ class Edits:
     async def edit(self, request: Request) -> Response:
         """Check the request as the API does, and answer with a picture."""
         async with request.form(max_part_size=2**20) as form:
-            asked = with_defaults(_read_fields(form), schema.edit_request())
+            fields = _read_fields(form)
+            request.state.model = fields.get("model")
+            asked = with_defaults(fields, schema.edit_request())
             files, mask = _files(form, "image"), _files(form, "mask")
             first = await run_in_threadpool(_check_files, files, mask)
             asked.setdefault("size", f"{first.width}x{first.height}")
@@ -84,7 +86,7 @@ def _read_fields(form: FormData) -> dict[str, Any]:
             fields[name] = value
             if known.get(name, {}).get("type") == "integer" and value.removeprefix("-").isdecimal():
                 fields[name] = int(value)
-    refuse(schema.edit_problems(fields), fields)
+    refuse(schema.edit_problems(fields), fields, schema.edit_models())
     return fields
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, image_answer
 from aimlapi_images.emulator.pictures import Pictures, picture_of, price_of
+from aimlapi_images.emulator.sizes import WAYS
 
 
 @attrs.define
@@ -26,15 +27,16 @@ class Generations:
     latency: float = 0.0
 
     async def generate(self, request: Request) -> Response:
-        """Check the request as the API does, and answer with a picture."""
+        """Check the request as the API does, and answer with as many pictures as it asks for."""
         body = await _read_body(request)
         request.state.model = body.get("model")
-        refuse(schema.generation_problems(body), body)
-        asked = with_defaults(body, schema.generation_request())
-        picture = picture_of(asked)
+        refuse(schema.generation_problems(body), body, schema.known_models())
+        asked = _with_defaults(body)
+        several = [picture_of(asked, number) for number in range(_count(asked))]
         await asyncio.sleep(self.latency)
-        entry = await self.pictures.entry(request, picture, asked["response_format"])
-        return image_answer(request, [entry], asked, price_of(asked))
+        response_format = asked.get("response_format", "url")
+        entries = [await self.pictures.entry(request, picture, response_format) for picture in several]
+        return image_answer(request, entries, asked, round(price_of(asked) * len(entries), 6))
 
 
 async def _read_body(request: Request) -> dict[str, Any]:
@@ -47,13 +49,18 @@ async def _read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def refuse(problems: Sequence[schema.Problem], body: Mapping[str, Any]) -> None:
+def refuse(problems: Sequence[schema.Problem], body: Mapping[str, Any], models: Sequence[str]) -> None:
     """Answer to what is wrong with a request as the API does.
+
+    Args:
+        problems: What is wrong with its fields.
+        body: Its fields.
+        models: Those that the endpoint has.
 
     Raises:
         ApiError: Something is.
     """
-    if any(problem.field == "model" and problem.rule == "enum" for problem in problems):
+    if "model" in body and body["model"] not in models:
         raise ApiError(404, f"There is no model {body['model']!r} for this endpoint.")
     if problems:
         details = [{"message": _wording(problem), "path": problem.field.split(".")} for problem in problems]
@@ -71,3 +78,17 @@ def with_defaults(body: Mapping[str, Any], request: schema.Schema) -> dict[str, 
     """A request's fields, and the schema's defaults for those that are not given."""
     fields = request["properties"]
     return {**{name: field["x-api-default"] for name, field in fields.items() if "x-api-default" in field}, **body}
+
+
+def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
+    asked = with_defaults(body, schema.generation_request(body["model"]))
+    if {*WAYS, "aspect_ratio", "resolution"} & body.keys():
+        # A size that is asked for in one way is not to be overruled by another way's default.
+        return {name: value for name, value in asked.items() if name in body or name not in WAYS}
+    return asked
+
+
+def _count(asked: dict[str, Any]) -> int:
+    """How many images are asked for; the models have two names for that."""
+    counts = [asked[name] for name in ("n", "num_images") if isinstance(asked.get(name), int)]
+    return max(1, *counts) if counts else 1

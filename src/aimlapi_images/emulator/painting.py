@@ -25,6 +25,7 @@ _PALETTES: Final[tuple[tuple[Color, Color, Color, Color, Color, Color], ...]] = 
     ((94, 34, 60), (228, 92, 70), (255, 190, 96), (255, 232, 160), (186, 84, 78), (46, 18, 34)),
     ((60, 78, 130), (170, 170, 208), (252, 214, 214), (255, 246, 236), (160, 150, 190), (44, 46, 84)),
 )
+FORMATS: Final = ("png", "jpeg", "webp")
 _LAYERS: Final = {"low": 3, "medium": 5, "high": 7}
 
 
@@ -40,6 +41,7 @@ class Picture:
         output_format: `png`, `jpeg` or `webp`.
         compression: 0 to 100, for jpeg and webp.
         transparent: No sky, but an alpha channel.
+        number: Which of several for one prompt, from 0: each looks different.
     """
 
     prompt: str
@@ -49,6 +51,7 @@ class Picture:
     output_format: str = "png"
     compression: int = 100
     transparent: bool = False
+    number: int = 0
 
 
 @lru_cache(maxsize=32)
@@ -81,7 +84,7 @@ def _chance(prompt: str) -> random.Random:
 
 def draw(picture: Picture) -> Image.Image:
     """Draw a picture."""
-    chance = _chance(picture.prompt)
+    chance = _chance(picture.prompt + (f"\0{picture.number}" if picture.number else ""))
     sky_colors, sun_color, far, near = _choose(chance)
     width, height = picture.width, picture.height
     horizon = round(height * chance.uniform(0.66, 0.74))

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aimlapi_images.emulator.answers import ApiError
-from aimlapi_images.emulator.painting import Picture, paint
+from aimlapi_images.emulator.painting import FORMATS, Picture, paint
+from aimlapi_images.emulator.sizes import size_of
 
 # Pictures are drawn when they are fetched; what is kept for a URL is the request alone.
 _PICTURES_KEPT: Final = 10_000
@@ -56,20 +57,35 @@ class Pictures:
         return f"{IMAGES_PATH}/{name}"
 
 
-def picture_of(asked: Mapping[str, Any]) -> Picture:
-    """What a request asks for, defaults included, as a picture."""
-    width, height = map(int, asked["size"].split("x"))
+def picture_of(asked: Mapping[str, Any], number: int = 0) -> Picture:
+    """What a request asks for, defaults included, as a picture.
+
+    Args:
+        asked: The request's fields. What a model has no field for is as with the others.
+        number: Which of several, from 0: each is another one.
+
+    Raises:
+        ApiError: The emulator cannot draw it.
+    """
+    width, height = size_of(asked)
+    asked_format = str(asked.get("output_format", "png"))
+    output_format = "jpeg" if asked_format == "jpg" else asked_format
+    if output_format not in FORMATS:
+        raise ApiError(400, f"The emulator draws {', '.join(FORMATS)}, and not {asked_format}.")
     return Picture(
-        prompt=asked["prompt"],
+        # Some models need none.
+        prompt=str(asked.get("prompt") or asked.get("model", "")),
         width=width,
         height=height,
-        quality=asked["quality"],
-        output_format=asked["output_format"],
-        compression=asked["output_compression"],
-        transparent=asked["background"] == "transparent",
+        quality=str(asked.get("quality", "medium")),
+        output_format=output_format,
+        compression=int(asked.get("output_compression", 100)),
+        transparent=asked.get("background") == "transparent",
+        number=number,
     )
 
 
 def price_of(asked: Mapping[str, Any]) -> float:
-    """What a request costs, in US dollars."""
-    return _PRICES.get(asked["quality"], _PRICES["medium"])[asked["size"] != "1024x1024"]
+    """What one picture costs, in US dollars."""
+    width, height = size_of(asked)
+    return _PRICES.get(str(asked.get("quality")), _PRICES["medium"])[width * height > 1024 * 1024]

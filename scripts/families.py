@@ -1,0 +1,172 @@
+"""Several models at one path: a name for each model's request, one response that all of them share."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from inlining import Document, SchemaError
+from keywords import Notes
+from mending import GENERATIONS, METHODS
+
+_JSON_SUCCESS: Final = ("200", "201")
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    """Path, method and operation of each."""
+    for path, item in document.get("paths", {}).items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield path, method, operation
+
+
+def bodies(operation: Document) -> Iterator[Document]:
+    """The schema of each content type of a request."""
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if isinstance(media.get("schema"), dict):
+            yield media["schema"]
+
+
+def models_of(document: Document) -> tuple[str, ...]:
+    """The models that a schema describes, whatever the path."""
+    found: dict[str, None] = {}
+    for _, _, operation in operations(document):
+        for body in bodies(operation):
+            found |= dict.fromkeys(_models(body))
+    return tuple(found)
+
+
+def _models(body: Document) -> list[str]:
+    values = body.get("properties", {}).get("model", {}).get("enum", [])
+    return [value for value in values if isinstance(value, str)]
+
+
+def name_requests(documents: list[Document]) -> None:
+    """Title the request of each model; the first document's keeps the title that the overlay gives.
+
+    A request is named after the first model that it is for, as `FluxSchnellRequest` for `flux/schnell`.
+    """
+    taken: set[str] = set()
+    for number, document in enumerate(documents):
+        for path, _, operation in operations(document):
+            for body in bodies(operation):
+                models = _models(body)
+                if not (number == 0 and path == GENERATIONS) and (models or "title" in body):
+                    words = [*models[:1], *([] if path == GENERATIONS else [_tail(path)]), "request"]
+                    body["title"] = _free("".join(map(_pascal, words)), taken)
+                if "title" in body:
+                    taken.add(body["title"].lower())
+
+
+def _tail(path: str) -> str:
+    return path.removeprefix("/v1").removeprefix("/images").removeprefix("/generations")
+
+
+def _pascal(text: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`gpt-1` and `gpt/1` would give one class."""
+    return next(
+        each for each in (name, *(f"{name}{number}" for number in range(2, 10_000))) if each.lower() not in taken
+    )
+
+
+def share_responses(documents: dict[str, Document], notes: Notes) -> None:
+    """Give each operation the same response in all documents: with every field that one of them has."""
+    shared: dict[tuple[str, str], Document] = {}
+    for name, document in documents.items():
+        for path, method, operation in operations(document):
+            for schema in _answers(operation):
+                known = shared.get((path, method))
+                place = f"{name}: response of {method.upper()} {path}"
+                shared[path, method] = schema if known is None else blend(known, schema, place, notes)
+    for document in documents.values():
+        for path, method, operation in operations(document):
+            for media in _answer_media(operation):
+                if "$ref" not in media["schema"]:
+                    media["schema"] = copy.deepcopy(shared[path, method])
+
+
+def _answer_media(operation: Document) -> Iterator[Document]:
+    for status in _JSON_SUCCESS:
+        media = operation["responses"].get(status, {}).get("content", {}).get("application/json")
+        if media and "schema" in media:
+            yield media
+
+
+def _answers(operation: Document) -> Iterator[Document]:
+    yield from (media["schema"] for media in _answer_media(operation) if "$ref" not in media["schema"])
+
+
+def blend(first: Document, second: Document, place: str, notes: Notes) -> Document:
+    """One schema for what follows either of two.
+
+    Where they contradict each other the first one holds, and a note says so.
+    """
+    if first == second:
+        return first
+    blended = {**second, **first}
+    if first.get("nullable") or second.get("nullable"):
+        blended["nullable"] = True
+    kinds = {first.get("type"), second.get("type")}
+    if kinds == {"integer", "number"}:
+        blended["type"] = "number"
+    elif len(kinds) == 2 and None not in kinds:
+        notes.append(f"{place} is {second['type']}, and {first['type']} in another schema, which is taken")
+        return first
+    if "enum" in first and "enum" in second:
+        blended["enum"] = [*first["enum"], *(value for value in second["enum"] if value not in first["enum"])]
+    elif "enum" in blended:
+        del blended["enum"]
+    if "properties" in first and "properties" in second:
+        ours, others = first["properties"], second["properties"]
+        blended["properties"] = {
+            name: blend(ours[name], others[name], f"{place} {name}", notes)
+            if name in ours and name in others
+            else ours.get(name, others.get(name))
+            for name in [*ours, *(name for name in others if name not in ours)]
+        }
+    if "items" in first and "items" in second:
+        blended["items"] = blend(first["items"], second["items"], f"{place} items", notes)
+    # Before the field came, answers were complete without it.
+    required = [name for name in first.get("required", []) if name in second.get("required", [])]
+    blended.pop("required", None)
+    return blended | ({"required": required} if required else {})
+
+
+def join_requests(known: Document, new: Document, place: str, name: str, schemas: Document) -> None:
+    """Add the request of another schema to an operation: one of several, told apart by the model.
+
+    Args:
+        known: The operation so far, which is changed.
+        new: The same operation of another schema.
+        place: Where, in words.
+        name: The other schema's name.
+        schemas: The components that the requests lead to.
+
+    Raises:
+        SchemaError: They cannot be told apart by their models, or come in different ways.
+    """
+    old_content, new_content = (each.get("requestBody", {}).get("content", {}) for each in (known, new))
+    if list(old_content) != list(new_content) or len(new_content) != 1:
+        ways = " and ".join(", ".join(content) or "nothing" for content in (old_content, new_content))
+        raise SchemaError(f"{name}: {place} is described by another schema already, and otherwise: {ways}")
+    (old_media,), (new_media,) = old_content.values(), new_content.values()
+    mapping = dict(old_media["schema"].get("discriminator", {}).get("mapping", {}))
+    for schema in ([] if mapping else [old_media["schema"]]) + [new_media["schema"]]:
+        reference: str = schema.get("$ref", "")
+        models = _models(schemas.get(reference.rpartition("/")[2], {}))
+        if not models:
+            raise SchemaError(
+                f"{name}: {place} is described by another schema already, and the two cannot be told apart: "
+                f"{reference or 'a request'} names no models"
+            )
+        if twice := [model for model in models if model in mapping]:
+            raise SchemaError(f"{name}: {place} for the model {', '.join(twice)} is described by another schema")
+        mapping |= dict.fromkeys(models, reference)
+    references = [{"$ref": reference} for reference in dict.fromkeys(mapping.values())]
+    old_media["schema"] = {"oneOf": references, "discriminator": {"propertyName": "model", "mapping": mapping}}

@@ -1,0 +1,186 @@
+"""Single keywords of a schema that are wrong, or said in a way that the generator cannot read."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import UnknownType
+
+from inlining import Document
+
+Notes = list[str]
+
+_BRANCHES: Final = ("anyOf", "oneOf", "allOf")
+_SAYS_NOTHING: Final = {"nullable", "description", "title", "example", "x-api-default"}
+
+
+_NUMBER: Final = (int, float)
+_SHAPES: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("enum", "anyOf", "oneOf", "allOf"), list),
+    **dict.fromkeys(("properties", "items", "not", "discriminator"), dict),
+    **dict.fromkeys(("title", "description", "format", "pattern"), str),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), _NUMBER),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), int),
+    **dict.fromkeys(("nullable", "deprecated", "uniqueItems"), bool),
+    **dict.fromkeys(("exclusiveMinimum", "exclusiveMaximum"), _NUMBER),
+    "type": (str, list),
+    "required": (list, bool),
+    "additionalProperties": (dict, bool),
+}
+
+
+def drop_shapeless(schema: Document, place: str, notes: Notes) -> None:
+    """Drop keywords that are not what JSON Schema says that they are: nothing could be read from them."""
+    for keyword in [each for each in schema if each in _SHAPES]:
+        value: Any = schema[keyword]
+        names = value if isinstance(value, list) and keyword in ("type", "required") else []
+        if not isinstance(value, _SHAPES[keyword]) or not all(isinstance(each, str) for each in names):
+            del schema[keyword]
+            # A schema may stand there as well: `items: true` allows anything.
+            if value is not None and not (keyword == "items" and value is True):
+                notes.append(f"{place} has {value!r} as its {keyword}, which is left out")
+
+
+def modernise(schema: Document) -> Document:
+    """Say in the words of OpenAPI 3.0 what is said in those of 3.1 or of JSON Schema."""
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kinds = [each for each in kind if each != "null"]
+        if len(kinds) < len(kind):
+            schema["nullable"] = True
+        del schema["type"]
+        if len(kinds) == 1:
+            schema["type"] = kinds[0]
+        elif kinds:
+            schema["anyOf"] = [{"type": each} for each in kinds]
+    elif kind == "null":
+        del schema["type"]
+        schema["nullable"] = True
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        limit = schema.get(exclusive)
+        if isinstance(limit, int | float) and not isinstance(limit, bool):
+            schema[bound], schema[exclusive] = limit, True
+    for unknown in ("examples", "$schema", "$id"):
+        schema.pop(unknown, None)
+    return schema
+
+
+def tidy_branches(schema: Document) -> None:
+    """Drop branches that allow anything: of all that an `anyOf` with such a branch says, nothing would be left."""
+    for key in _BRANCHES:
+        branches = schema.get(key)
+        if not isinstance(branches, list):
+            continue
+        kept: list[Document] = [branch for branch in branches if branch.keys() - _SAYS_NOTHING]
+        if any(branch.get("nullable") for branch in branches) and key != "allOf":
+            schema["nullable"] = True
+        kept = [branch for number, branch in enumerate(kept) if branch not in kept[:number]]
+        del schema[key]
+        if len(kept) == 1:
+            for name, value in kept[0].items():
+                schema.setdefault(name, value)
+        elif key == "allOf" and all(branch.get("type", "object") == "object" for branch in kept):
+            _join(schema, kept)
+        elif kept:
+            schema[key] = kept
+    if schema.get("nullable") and not schema.keys() - _SAYS_NOTHING:
+        del schema["nullable"]
+
+
+def _join(schema: Document, branches: list[Document]) -> None:
+    """All of several objects is one object."""
+    own: Document = {key: schema.pop(key) for key in ("properties", "required") if key in schema}
+    for branch in [own, *branches]:
+        schema.setdefault("type", "object")
+        schema.setdefault("properties", {}).update(branch.get("properties", {}))
+        if required := [*schema.get("required", []), *branch.get("required", [])]:
+            schema["required"] = list(dict.fromkeys(required))
+
+
+def tidy_enum(schema: Document, place: str, notes: Notes) -> None:
+    """A list of values has one type, none of them twice, and `null` among them is said as `nullable`."""
+    values = schema.get("enum")
+    if not isinstance(values, list):
+        return
+    if None in values:
+        schema["nullable"] = True
+    kept = [value for number, value in enumerate(values) if value is not None and not _among(value, values[:number])]
+    types = {_type_of(value) for value in kept}
+    del schema["enum"]
+    said = schema.get("type")
+    if said and types and not types <= ({"integer", "number"} if said == "number" else {said}):
+        notes.append(f"{place} is documented as {said}, and its values are not: they are taken")
+    if not kept:
+        notes.append(f"{place} has a list of values without a value: any is taken")
+    elif types == {"string"}:
+        schema |= {"enum": kept, "type": "string"}
+    elif types == {"integer"}:
+        schema |= {"enum": [int(value) for value in kept], "type": "integer"}
+    elif types == {"boolean"}:
+        # The generator has no literals of booleans.
+        schema["type"] = "boolean"
+        if len(kept) == 1:
+            schema["not"] = {"enum": [not kept[0]], "description": f"has to be {str(kept[0]).lower()}"}
+    elif types == {"string", "integer"}:
+        schema.pop("type", None)
+        groups = itertools.groupby(sorted(kept, key=_type_of), _type_of)
+        schema["anyOf"] = [{"type": kind, "enum": list(group)} for kind, group in groups]
+    else:
+        schema.pop("type", None)
+        words = ", ".join(map(repr, kept))
+        schema["not"] = {"not": {"enum": kept}, "description": f"has to be one of {words}"}
+        notes.append(f"{place} has values that are no literals in Python ({kept}): the client's type is Any")
+
+
+def tidy_default(schema: Document, place: str, notes: Notes, *, keep: bool) -> None:
+    """Set the default aside as `x-api-default`.
+
+    The generator would send every default with every request, and freeze today's defaults into old clients:
+    what is not sent is left to the API. The emulator and the command's help still need to know what the API
+    assumes.
+    """
+    if "default" not in schema:
+        return
+    default = schema.pop("default")
+    if not keep or default is None:
+        return
+    fitting = _fitting(schema, default)
+    if fitting is None:
+        notes.append(f"{place} has the default {default!r}, which its own schema forbids: it is left out")
+    else:
+        schema["x-api-default"] = fitting
+
+
+def _fitting(schema: Document, default: Any) -> Any:
+    """The default, as the schema's own type; `None` if there is no such thing."""
+    rules = {key: value for key, value in schema.items() if key in ("type", "enum", "minimum", "maximum", *_BRANCHES)}
+    tries = [default]
+    if isinstance(default, str):
+        tries += [int(default)] if default.lstrip("-").isdecimal() else []
+        tries += [default == "true"] if default in ("true", "false") else []
+    elif isinstance(default, int | float):
+        tries += [str(default)]
+    return next((each for each in tries if not _forbids(rules, each)), None)
+
+
+def _forbids(rules: Document, value: Any) -> bool:
+    try:
+        return not Draft4Validator(rules).is_valid(value)
+    except UnknownType:
+        return False  # for the validation of the whole document to say
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, float) and value.is_integer():
+        return "integer"
+    return {str: "string", int: "integer", float: "number"}.get(type(value), "object")
+
+
+def _among(value: Any, values: list[Any]) -> bool:
+    return any(value == other and _type_of(value) == _type_of(other) for other in values)

@@ -1,0 +1,249 @@
+"""Defects of structure that the publisher's schemas share, mended alike in all of them.
+
+What the overlay says as data is said there. Here is what needs a walk through the whole schema: references,
+two paths for one operation, defaults, empty branches, titles that clash, files described as objects. What
+cannot be mended is left as it is, and told in a note with its place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import attrs
+
+from inlining import Document, SchemaError, inline
+from keywords import Notes, drop_shapeless, modernise, tidy_branches, tidy_default, tidy_enum
+
+GENERATIONS: Final = "/v1/images/generations"
+METHODS: Final = ("get", "put", "post", "delete", "patch")
+_IMAGES: Final = re.compile(r"/images(/|$)")
+_A_FILE: Final = re.compile(r"\b(local|image|png) file", re.IGNORECASE)
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+
+@attrs.define
+class Mended:
+    """A published schema without its defects of structure.
+
+    Attributes:
+        document: Paths and what they hold, without a reference; no components.
+        notes: What could not be mended, one line each.
+    """
+
+    document: Document
+    notes: list[str] = attrs.field(factory=list)
+
+
+def mend(published: Document, name: str) -> Mended:
+    """Mend a published schema.
+
+    Args:
+        published: The schema. It is left as it is.
+        name: What to call it in notes and errors.
+
+    Raises:
+        SchemaError: It is no OpenAPI 3 document with an operation, or a `$ref` in it leads nowhere.
+    """
+    if not isinstance(published, dict) or not str(published.get("openapi", "")).startswith("3."):
+        raise SchemaError(f"{name} is not an OpenAPI 3 document")
+    notes: Notes = []
+    try:
+        paths = inline(published, published.get("paths", {}))
+    except SchemaError as error:
+        raise SchemaError(f"{name}: {error}") from error
+    if not isinstance(paths, dict) or not any(isinstance(item, dict) and item for item in paths.values()):
+        raise SchemaError(f"{name} describes no operation: it has no paths")
+    paths = _one_path_each(paths, notes)
+    for path, item in paths.items():
+        for method in [key for key in item if key in METHODS]:
+            place = f"{method.upper()} {path}"
+            if not isinstance(item[method], dict):
+                raise SchemaError(f"{name}: {place} is not an object")
+            item[method] = _mend_operation(item[method], path, method, place, notes)
+            _check_body(item[method], f"{name}: {place}")
+    kept = {key: value for key, value in published.items() if key in ("openapi", "info")}
+    kept["servers"] = [
+        each for each in _as_list(published.get("servers")) if isinstance(each, dict) and each.get("url")
+    ]
+    return Mended({**kept, "paths": paths}, [f"{name}: {note}" for note in dict.fromkeys(notes)])
+
+
+def _check_body(operation: Document, place: str) -> None:
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if not isinstance(media["schema"].get("properties"), dict):
+            raise SchemaError(f"{place}: the request is no object with fields, and cannot be checked")
+
+
+def _one_path_each(paths: Document, notes: Notes) -> Document:
+    """The API answers at `/v1/images/…` and at `/images/…` alike, and some schemas describe both."""
+    kept: Document = {}
+    for path, item in paths.items():
+        if not isinstance(item, dict):
+            raise SchemaError(f"{path} is not an object")
+        full = path if path.startswith("/v1/") or not _IMAGES.match(path) else f"/v1{path}"
+        if full != path and full in paths:
+            for method in item.keys() & set(METHODS):
+                other = paths[full].get(method)
+                if other is None:
+                    notes.append(f"{method.upper()} {path} has no counterpart at {full}, and is left out")
+                elif _essence(other) != _essence(item[method]):
+                    notes.append(f"{method.upper()} {path} differs from {full}, which is taken")
+            continue
+        kept[full] = dict(item)
+    return kept
+
+
+def _essence(operation: Any) -> Any:
+    return (
+        {key: operation.get(key) for key in ("requestBody", "responses")} if isinstance(operation, dict) else operation
+    )
+
+
+def _mend_operation(operation: Document, path: str, method: str, place: str, notes: Notes) -> Document:
+    mended: Document = {
+        # The names of known paths are set by the overlay; others are named after themselves.
+        "operationId": "_".join([method, *re.findall(r"[a-z0-9]+", path.removeprefix("/v1").lower())]),
+        "tags": ["images"],
+        "responses": {},
+    }
+    kept = ("summary", "description", "deprecated")
+    mended |= {key: operation[key] for key in kept if key in operation}
+    parameters = [
+        parameter
+        for parameter in _as_list(operation.get("parameters"))
+        if isinstance(parameter, dict) and {"in", "name"} <= parameter.keys()
+    ]
+    if parameters:
+        mended["parameters"] = [
+            {
+                **parameter,
+                "schema": mend_schema(parameter.get("schema", {}), f"{place}: parameter", notes, request=True),
+            }
+            for parameter in parameters
+        ]
+    body = operation.get("requestBody")
+    if isinstance(body, dict):
+        mended["requestBody"] = _mend_body(body, f"{place}: request", notes, only_json=path == GENERATIONS)
+    for status, answer in _objects(operation.get("responses"), f"{place}: responses").items():
+        code = "200" if str(status).upper() in ("2XX", "DEFAULT") else str(status)
+        if code in mended["responses"] or not isinstance(answer, dict):
+            notes.append(f"{place}: response {status} is left out")
+            continue
+        content = {
+            kind.split(";")[0].strip(): {
+                "schema": mend_schema(_schema_of(media), f"{place}: response", notes, request=False)
+            }
+            for kind, media in _objects(answer.get("content"), f"{place}: response {status}").items()
+        }
+        mended["responses"][code] = {key: answer[key] for key in ("description",) if key in answer}
+        if content:
+            mended["responses"][code]["content"] = content
+    if not any(code.startswith("2") for code in mended["responses"]):
+        mended["responses"]["200"] = {}
+    return mended
+
+
+def _mend_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> Document:
+    content: Document = {}
+    for media_type, media in _objects(body.get("content"), place).items():
+        kind = media_type.split(";")[0].strip()
+        schema = mend_schema(_schema_of(media), place, notes, request=True, outermost=True)
+        if kind == "application/json" and _has_file(schema):
+            if only_json:
+                notes.append(f"{place} has a file, which this path does not take: it is sent as text")
+                schema = _without_files(schema)
+            else:
+                # A file cannot be sent as JSON, whatever the schema says.
+                kind = "multipart/form-data"
+        content[kind] = {"schema": schema}
+    return {"required": True, "content": content}
+
+
+def mend_schema(
+    schema: Any, place: str, notes: Notes, *, request: bool, outermost: bool = False, about: str = ""
+) -> Document:
+    """Mend one schema and all that is in it.
+
+    Args:
+        schema: The schema; references are resolved already.
+        place: Where it is, in words.
+        notes: Gets a line for what cannot be mended.
+        request: Whether it describes what is sent.
+        outermost: Whether it is a whole body, whose title counts.
+        about: The nearest description above it.
+    """
+    if not isinstance(schema, dict):
+        notes.append(f"{place} is {schema!r} in place of a schema, and is taken for anything")
+        return {}
+    mended = {**schema}
+    drop_shapeless(mended, place, notes)
+    modernise(mended)
+    about = str(mended.get("description", about))
+    if request and _is_file(mended, about):
+        return {**_BINARY, **{key: mended[key] for key in ("description",) if key in mended}}
+    if not outermost:
+        # Two fields with one title would become two classes with one name.
+        mended.pop("title", None)
+    mended.pop("discriminator", None)  # its mapping leads to components, and those are inlined
+
+    def below(part: Any, name: str) -> Document:
+        return mend_schema(part, f"{place} {name}".rstrip(), notes, request=request, about=about)
+
+    for key in ("anyOf", "oneOf", "allOf"):
+        if isinstance(mended.get(key), list):
+            mended[key] = [below(branch, "") for branch in mended[key]]
+    if isinstance(mended.get("properties"), dict):
+        fields = mended["properties"]
+        needed = [name for name, field in fields.items() if isinstance(field, dict) and field.get("required") is True]
+        mended["properties"] = {name: below(field, name) for name, field in fields.items()}
+        if needed:
+            mended["required"] = list(dict.fromkeys([*_as_list(mended.get("required")), *needed]))
+    if not isinstance(mended.get("required", []), list) or mended.get("required") == []:
+        del mended["required"]
+    if "items" in mended or mended.get("type") == "array":
+        mended["items"] = below(mended.get("items", {}), "items")
+    if isinstance(mended.get("additionalProperties"), dict):
+        mended["additionalProperties"] = below(mended["additionalProperties"], "additionalProperties")
+    tidy_branches(mended)
+    tidy_enum(mended, place, notes)
+    tidy_default(mended, place, notes, keep=request)
+    return mended
+
+
+def _objects(value: Any, place: str) -> Document:
+    """What has to be an object, and may be missing."""
+    if not isinstance(value or {}, dict):
+        raise SchemaError(f"{place} is {value!r}, and has to be an object")
+    return value or {}
+
+
+def _schema_of(media: Any) -> Any:
+    return (media.get("schema") or {}) if isinstance(media, dict) else media
+
+
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_file(schema: Document, about: str) -> bool:
+    """Whether it is what the publisher's server makes of an uploaded file, or an object that its text calls a file."""
+    if schema.get("type") != "object":
+        return False
+    fields = schema.get("properties")
+    if not fields:
+        return _A_FILE.search(about) is not None
+    return isinstance(fields, dict) and "buffer" in fields and bool({"mimetype", "originalname"} & fields.keys())
+
+
+def _has_file(node: object) -> bool:
+    if isinstance(node, dict):
+        return node.get("format") == "binary" or any(map(_has_file, node.values()))
+    return isinstance(node, list) and any(map(_has_file, node))
+
+
+def _without_files(node: Any) -> Any:
+    if isinstance(node, dict):
+        text = {key: _without_files(value) for key, value in node.items()}
+        return {key: value for key, value in text.items() if (key, value) != ("format", "binary")}
+    return [_without_files(value) for value in node] if isinstance(node, list) else node

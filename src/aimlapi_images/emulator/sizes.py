@@ -1,0 +1,67 @@
+"""How large a picture is asked for, in any of the ways that the publisher's models have for that."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aimlapi_images.emulator.answers import ApiError
+
+# Fields that give a size by themselves; `aspect_ratio` and `resolution` give one together.
+WAYS: Final = ("size", "image_size", "width", "height")
+_EDGE: Final = 1024
+_LIMITS: Final = (64, 4096)
+
+_NAMED: Final = {
+    "square_hd": (1024, 1024),
+    "square": (512, 512),
+    "portrait_4_3": (768, 1024),
+    "portrait_16_9": (576, 1024),
+    "landscape_4_3": (1024, 768),
+    "landscape_16_9": (1024, 576),
+}
+
+
+def size_of(asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height in pixels: 1024x1024 where it is left to the model, as with `auto`.
+
+    Raises:
+        ApiError: The emulator cannot draw that small or large.
+    """
+    width, height = _pixels(asked)
+    smallest, largest = _LIMITS
+    if not (smallest <= width <= largest and smallest <= height <= largest):
+        raise ApiError(400, f"The emulator draws {smallest} to {largest} pixels a side, and not {width}x{height}.")
+    return width, height
+
+
+def _pixels(asked: Mapping[str, Any]) -> tuple[int, int]:
+    edge = _edge(asked.get("resolution")) or _EDGE
+    for way in (asked.get("size"), asked.get("image_size"), asked):
+        if isinstance(way, Mapping) and {"width", "height"} & way.keys():
+            return int(way.get("width", edge)), int(way.get("height", edge))
+        if isinstance(way, str):
+            if found := re.fullmatch(r"(\d{1,6})\s*[x*×]\s*(\d{1,6})", way):
+                return int(found[1]), int(found[2])
+            if way in _NAMED:
+                return _NAMED[way]
+            edge = _edge(way) or edge
+    return _of_ratio(str(asked.get("aspect_ratio")), edge)
+
+
+def _edge(resolution: object) -> int | None:
+    """Pixels a side of a square in `1K`, `1.5K` or `4k`."""
+    found = re.fullmatch(r"(\d(?:\.\d)?)k", str(resolution).lower())
+    return round(float(found[1]) * _EDGE) if found else None
+
+
+def _of_ratio(ratio: str, edge: int) -> tuple[int, int]:
+    """As many pixels as a square of that edge has, in the ratio of `16:9` or `9:19.5`."""
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?):(\d{1,3}(?:\.\d+)?)", ratio)
+    wide, high = (float(found[1]), float(found[2])) if found else (1.0, 1.0)
+    if not wide or not high:
+        return edge, edge
+    stretch = math.sqrt(wide / high)
+    return min(round(edge * stretch / 8) * 8, _LIMITS[1]), min(round(edge / stretch / 8) * 8, _LIMITS[1])

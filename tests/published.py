@@ -1,0 +1,90 @@
+"""Schemas as AI/ML API publishes them, defects and all, for tests."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT
+
+PATH = "/v1/images/generations"
+STORED: dict[str, Any] = json.loads((ROOT / "openapi" / "gpt-image-1-5.json").read_text(encoding="utf-8"))
+
+
+def schema(model: str, fields: dict[str, Any], *, required: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+    """Another model's schema, with the publisher's usual defects.
+
+    Args:
+        model: Its name.
+        fields: Its fields beside `model`.
+        required: Which of them are.
+        changes: Parts of the operation that differ.
+    """
+    body = {
+        "type": "object",
+        "title": model,
+        "properties": {"model": {"type": "string", "enum": [model]}, **fields},
+        "required": ["model", *required],
+    }
+    operation = {
+        "operationId": "_v1_images_generations",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": copy.deepcopy(STORED["paths"][PATH]["post"]["responses"]),
+        **changes,
+    }
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": model, "version": "1.0.0"},
+        "servers": [{"url": "https://api.aimlapi.com"}],
+        "paths": {PATH: {"post": operation}},
+    }
+
+
+def changed(edit: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The stored schema with a change in its operation."""
+    document = copy.deepcopy(STORED)
+    edit(document["paths"][PATH]["post"])
+    return document
+
+
+def fields_of(operation: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an operation's request."""
+    found: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    return found
+
+
+def answer_of(operation: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an operation's answer."""
+    found: dict[str, Any] = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    return found
+
+
+def page(document: object, *, fence: str = "```json", indent: int | None = None) -> str:
+    """A page of the publisher's documentation with a schema in it, among other code."""
+    return "\n".join(
+        [
+            "# A model",
+            "",
+            "{% hint %}",
+            "openapi is mentioned here, too.",
+            "",
+            '```json\n{"model": "an example, no schema"}\n```',
+            "```python\nprint({'openapi': 3})\n```",
+            "",
+            ">",
+            "",
+            f"{fence}\n{json.dumps(document, indent=indent)}\n{fence.rstrip('jsonyaml')}",
+            "```json5\n{'data': [],}\n```",
+            "",
+        ]
+    )
+
+
+def project(folder: Path) -> tuple[Path, Path]:
+    """Copies of openapi/ and generated/ to change."""
+    openapi = Path(shutil.copytree(ROOT / "openapi", folder / "openapi"))
+    return openapi, Path(shutil.copytree(ROOT / "generated", folder / "generated"))

@@ -1,0 +1,541 @@
+"""The way from a published page to the stored schema: finding, reporting, storing, and refusing."""
+
+from __future__ import annotations
+
+import copy
+import http.server
+import io
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+import reading
+import update_schema
+from conftest import ROOT
+from published import PATH, STORED, changed, fields_of, page, project, schema
+from reading import SourceError, fetch, find_schema
+from sources import read_sources, write_sources
+
+
+def new_size(operation: dict[str, Any]) -> None:
+    fields_of(operation)["size"]["enum"].append("2048x2048")
+
+
+def run(tmp_path: Path, *arguments: str, document: object = None, text: str | None = None) -> int:
+    if not (tmp_path / "openapi").exists():
+        project(tmp_path)
+    if document is not None or text is not None:
+        (tmp_path / "source").write_text(text or json.dumps(document), encoding="utf-8")
+        arguments = (*arguments, str(tmp_path / "source"))
+    return update_schema.main(
+        [*arguments, "--openapi", str(tmp_path / "openapi"), "--output", str(tmp_path / "generated")]
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# ---- Finding the schema
+
+
+def quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+SHAPES: list[tuple[str, str]] = [
+    ("a page", page(STORED)),
+    ("a page with a schema of several lines", page(STORED, indent=4)),
+    ("another fence", page(STORED, fence="~~~~", indent=1)),
+    ("a longer fence with other words", page(STORED, fence="````json").replace("````json", '````json title="x"', 1)),
+    ("a block in a quotation", quoted(page(STORED, indent=2))),
+    ("a block in a list", indented(page(STORED, indent=2))),
+    ("a block that is never closed", "# Page\n\n```json\n" + json.dumps(STORED)),
+    ("the same schema twice", page(STORED) + page(STORED, indent=2)),
+    ("YAML in a page", f"# Page\n```yaml\n{yaml.safe_dump(STORED)}```\n"),
+    ("JSON", json.dumps(STORED)),
+    ("JSON with a byte order mark", "\ufeff" + json.dumps(STORED)),
+    ("YAML", yaml.safe_dump(STORED)),
+    ("YAML with statuses as numbers", yaml.safe_dump(STORED).replace("'200':", "200:")),
+    ("line ends of Windows", page(STORED, indent=2).replace("\n", "\r\n")),
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in SHAPES], ids=[name for name, _ in SHAPES])
+def test_the_schema_is_found_in_whatever_holds_it(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").write_bytes(text.encode("utf-8"))
+
+    assert run(tmp_path, str(tmp_path / "source")) == 0
+    assert capsys.readouterr().out.startswith("gpt-image-1-5.json: unchanged\n")
+
+
+def test_standard_input_is_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(page(changed(new_size)).encode())))
+
+    assert run(tmp_path, "-") == 1
+    assert 'request size: "2048x2048" is allowed now' in capsys.readouterr().out
+
+
+def test_one_of_several_schemas_is_chosen_by_its_path(tmp_path: Path) -> None:
+    other = copy.deepcopy(STORED)
+    other["paths"] = {"/v1/images/edits": other["paths"][PATH]}
+    text = page(STORED) + page(other)
+
+    assert run(tmp_path, "--path", PATH, text=text) == 0
+    assert find_schema(text, path="/v1/images/edits") == other
+    with pytest.raises(SourceError, match="no OpenAPI document for /v1/nothing in it"):
+        find_schema(text, path="/v1/nothing")
+
+
+def chat() -> dict[str, Any]:
+    document = schema("acme/chat", {})
+    document["paths"] = {"/v1/chat/completions": document["paths"][PATH]}
+    return document
+
+
+def without_model() -> dict[str, Any]:
+    return changed(lambda operation: fields_of(operation)["model"].pop("enum"))
+
+
+def with_body(body: object) -> dict[str, Any]:
+    return changed(lambda o: o["requestBody"]["content"]["application/json"].update(schema=body))
+
+
+UNUSABLE: list[tuple[str, str, str]] = [
+    ("nothing", " \n", "the source is empty"),
+    ("prose", "# A page\n\nopenapi is nice.\n", "has no OpenAPI document in it"),
+    ("other code", "```json\n{}\n```\n```python\nx\n```\n", "has no OpenAPI document in it"),
+    ("an HTML error page", "<!DOCTYPE html><title>502 &amp; more</title>", "an HTML page titled '502 & more', and no"),
+    ("HTML without a title", "\n<html><body>no</body></html>", "the source is an HTML page, and no schema"),
+    ("half a page", page(STORED)[: page(STORED).index("quality")], "from line 16 on is not whole, or not JSON"),
+    ("half a JSON file", json.dumps(STORED)[:900], "from line 1 on is not whole"),
+    ("half a YAML file", "openapi: 3.0.0\npaths: {a: ", "from line 1 on is not whole"),
+    ("an error in JSON", '{"message": "Not Found", "statusCode": 404}', "has no OpenAPI document in it"),
+    ("a list", "[1, 2]", "has no OpenAPI document in it"),
+    ("Swagger", '{"swagger": "2.0", "paths": {}}', "Swagger '2.0': only OpenAPI 3.x"),
+    ("OpenAPI of tomorrow", '{"openapi": "4.0.0", "paths": {}}', "OpenAPI '4.0.0': only 3.x"),
+    ("no paths", '{"openapi": "3.0.0"}', "describes no operation: it has no paths"),
+    ("paths that are none", '{"openapi": "3.0.0", "paths": 5}', "describes no operation"),
+    ("YAML aliases", "openapi: 3.0.0\na: &a [1]\nb: *a\n", "YAML aliases are not followed"),
+    ("too deep", '{"openapi": "3.0.0", "a": ' + "[" * 100_000, "not whole, or not JSON"),
+    ("several schemas", page(STORED) + page(chat()), r"2 schemas: choose one with --path \(/v1/images/gen"),
+    ("another kind of model", json.dumps(chat()), "not for an image model: it describes POST /v1/chat/completions"),
+    ("another model", json.dumps(schema("acme/new", {})), "acme/new: no stored schema describes it; take --add"),
+    ("no model", json.dumps(without_model()), "names no model for POST /v1/images/generations"),
+    ("a request that is a list", json.dumps(with_body({"type": "array"})), "the request is no object with fields"),
+    ("a reference to nothing", json.dumps(with_body({"$ref": "#/components/x"})), "leads nowhere: #/components/x"),
+    ("a reference elsewhere", json.dumps(with_body({"$ref": "other.json#/x"})), "other.json#/x is outside"),
+    ("contents that are none", json.dumps(changed(lambda o: o["requestBody"].update(content="x"))), "request is 'x'"),
+    ("responses that are none", json.dumps(changed(lambda o: o.update(responses="x"))), "responses is 'x'"),
+    (
+        "a reference to itself",
+        json.dumps({**STORED, "paths": {PATH: {"post": {"requestBody": {"$ref": "#/paths"}}}}}),
+        "leads back to itself",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), [row[1:] for row in UNUSABLE], ids=[row[0] for row in UNUSABLE])
+def test_an_unusable_source_is_an_error_and_changes_nothing(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project(tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "source").write_text(text, encoding="utf-8")
+
+    code = run(tmp_path, "--write", str(tmp_path / "source"))
+
+    shown = capsys.readouterr()
+    (tmp_path / "source").unlink()
+    assert (code, shown.out) == (3, "")
+    assert shown.err.startswith("update_schema: ")
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(shown.err)
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\xff")
+    (tmp_path / "large").write_bytes(b" " * (reading.MAX_BYTES + 1))
+
+    for source in ("missing.md", "image.png", "large"):
+        assert run(tmp_path, str(tmp_path / source)) == 3
+
+    shown = capsys.readouterr().err
+    assert "missing.md cannot be read: No such file" in shown
+    assert "image.png is not text in UTF-8" in shown
+    assert "large has more than 16,777,216 bytes" in shown
+
+
+# ---- Fetching
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """A server of pages; `pages` is set for each test."""
+
+    pages: dict[str, tuple[int, bytes]]
+
+    def do_GET(self) -> None:
+        status, body = self.pages.get(self.path, (404, b"<html><title>Not Found</title></html>"))
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", body.decode())
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def pages() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
+    """A real server: its address, and what it answers by path."""
+    Pages.pages = {}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", Pages.pages
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_without_a_source_the_stored_url_is_asked(
+    tmp_path: Path, pages: tuple[str, dict[str, tuple[int, bytes]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, served = pages
+    openapi, _ = project(tmp_path)
+    write_sources(openapi, {"gpt-image-1-5.json": f"{base}/moved.md"})
+    served["/moved.md"] = (302, b"/page.md")
+    served["/page.md"] = (200, page(changed(new_size)).encode())
+
+    assert run(tmp_path, "--write") == 1
+    assert f"Compared with {base}/moved.md." in capsys.readouterr().out
+    assert run(tmp_path) == 0
+    assert read_sources(openapi) == {"gpt-image-1-5.json": f"{base}/moved.md"}
+
+
+def test_the_stored_url_is_the_publishers_page() -> None:
+    assert read_sources(ROOT / "openapi") == {
+        "gpt-image-1-5.json": "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
+    }
+
+
+def test_a_schema_that_was_added_from_a_url_keeps_it(
+    tmp_path: Path, pages: tuple[str, dict[str, tuple[int, bytes]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, served = pages
+    openapi, _ = project(tmp_path)
+    served["/other.md"] = (200, page(schema("acme/other", {"prompt": {"type": "string"}})).encode())
+
+    assert run(tmp_path, "--add", f"{base}/other.md") == 0
+    served["/other.md"] = (200, page(schema("acme/other-2", {"prompt": {"type": "string"}})).encode())
+
+    assert read_sources(openapi)["acme-other.json"] == f"{base}/other.md"
+    assert run(tmp_path, f"{base}/other.md") == 2
+    assert 'request model: "acme/other" is not allowed any more' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (404, b"gone", "/page.md answers with HTTP 404 Not Found"),
+        (503, b"", "/page.md answers with HTTP 503 Service Unavailable"),
+        (200, b"<html><title>Log in</title></html>", "/page.md: the source is an HTML page titled 'Log in'"),
+        (200, b"\xff\xfe", "/page.md is not text in UTF-8"),
+        (302, b"/page.md", "/page.md: more than 5 redirects"),
+        (302, b"http://docs.example.com/page.md", "http://docs.example.com/page.md: only HTTPS"),
+    ],
+)
+def test_an_address_that_brings_no_schema_is_an_error(
+    tmp_path: Path,
+    pages: tuple[str, dict[str, tuple[int, bytes]]],
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    body: bytes,
+    message: str,
+) -> None:
+    base, served = pages
+    served["/page.md"] = (status, body)
+
+    assert run(tmp_path, f"{base}/page.md") == 3
+    assert message in capsys.readouterr().err
+
+
+def test_an_address_where_nobody_answers_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "http://127.0.0.1:9/page.md") == 3
+    assert run(tmp_path, "https://[bad/page.md") == 3
+
+    shown = capsys.readouterr().err
+    assert "http://127.0.0.1:9/page.md cannot be fetched" in shown
+    assert "https://[bad/page.md is no address: Invalid IPv6 URL" in shown
+
+
+def test_what_has_no_end_is_cut_off() -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b" " * 1_000_000
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=endless()))
+
+    with pytest.raises(SourceError, match="answers with more than 16,777,216 bytes"):
+        fetch("https://docs.example.com/page.md", transport=transport)
+    with pytest.raises(SourceError, match="takes too long"):
+        fetch("https://docs.example.com/page.md", transport=transport, seconds=1e-9)
+
+
+# ---- Reporting
+
+
+def test_the_report_is_sorted_and_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def edit(operation: dict[str, Any]) -> None:
+        new_size(operation)
+        fields_of(operation)["quality"]["enum"].remove("low")
+        fields_of(operation)["seed"] = {"type": "integer"}
+        fields_of(operation)["prompt"]["description"] = "Words."
+
+    assert run(tmp_path, document=changed(edit)) == 2
+    assert capsys.readouterr().out == (
+        "gpt-image-1-5.json: 1 breaking, 2 additive, 1 in documentation only\n\n"
+        f"Compared with {tmp_path / 'source'}.\n\n"
+        'Breaking for users:\n  request quality: "low" is not allowed any more\n\n'
+        'Additive:\n  request seed: is new (integer)\n  request size: "2048x2048" is allowed now\n\n'
+        "Documentation only:\n  request prompt: description reads otherwise\n"
+    )
+
+
+def test_the_report_comes_as_markdown_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--format", "markdown", document=changed(new_size)) == 1
+    assert capsys.readouterr().out == (
+        "## gpt-image-1-5.json: 1 additive\n\n"
+        f"Compared with {tmp_path / 'source'}.\n\n"
+        '### Additive\n\n- `request size`: "2048x2048" is allowed now\n'
+    )
+
+    assert run(tmp_path, "--format", "json", document=changed(new_size)) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "schemas": [
+            {
+                "name": "gpt-image-1-5.json",
+                "source": str(tmp_path / "source"),
+                "verdict": "additive",
+                "changes": [{"kind": "additive", "place": "request size", "text": '"2048x2048" is allowed now'}],
+                "not_mended": [],
+            }
+        ],
+        "written": False,
+    }
+
+
+# ---- Storing
+
+
+def test_writing_stores_the_schema_and_says_which_signatures_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(operation: dict[str, Any]) -> None:
+        new_size(operation)
+        fields_of(operation)["seed"] = {"type": "integer"}
+        del fields_of(operation)["moderation"]
+
+    document = changed(edit)
+
+    code = run(tmp_path, "--write", document=document)
+
+    shown = capsys.readouterr().out
+    assert code == 2
+    assert json.loads((tmp_path / "openapi/gpt-image-1-5.json").read_text(encoding="utf-8")) == document
+    assert "  + ImageGenerationRequest.seed: int | Unset\n" in shown
+    assert "  - ImageGenerationRequestModeration\n" in shown
+    assert "1536x1024']  ->  ImageGenerationRequestSize = Literal['1024x1024'" in shown
+    assert "  client.py imports ImageGenerationRequestModeration, which is gone\n" in shown
+    assert "  ImageClient.generate has no argument for seed: until then, options= carries it\n" in shown
+    assert "  ImageClient.generate has an argument for moderation, which is no field any more\n" in shown
+    assert "seed: int | Unset" in (tmp_path / "generated/aimlapi_rest/models/image_generation_request.py").read_text()
+    assert run(tmp_path, document=document) == 0
+
+
+def test_without_write_nothing_is_written(tmp_path: Path) -> None:
+    project(tmp_path)
+    before = contents(tmp_path)
+
+    assert run(tmp_path, document=changed(new_size)) == 1
+
+    (tmp_path / "source").unlink()
+    assert contents(tmp_path) == before
+
+
+def test_an_unchanged_schema_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--write", document=STORED) == 0
+    assert "signatures" not in capsys.readouterr().out
+
+
+def test_a_schema_that_gives_no_client_leaves_everything_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project(tmp_path)
+    before = contents(tmp_path)
+    document = changed(lambda operation: fields_of(operation).update(size={"type": "sizes"}))
+
+    assert run(tmp_path, "--write", document=document) == 3
+
+    (tmp_path / "source").unlink()
+    assert "not valid OpenAPI 3.0" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"type": {}},
+        {"type": [5]},
+        {"enum": "x"},
+        {"properties": 5},
+        {"items": 5},
+        {"anyOf": {}},
+        {"required": [{}]},
+        {"minimum": "x"},
+        {"maxLength": []},
+        {"description": {}},
+        {"nullable": "yes"},
+        {"additionalProperties": 5},
+    ],
+)
+def test_a_keyword_that_makes_no_sense_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], junk: dict[str, Any]
+) -> None:
+    ((keyword, value),) = junk.items()
+
+    code = run(tmp_path, document=changed(lambda operation: fields_of(operation).update(new=junk)))
+
+    assert code == 1
+    note = f"POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
+    assert note in capsys.readouterr().out
+
+
+def test_parameters_and_servers_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
+    document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
+    document["servers"].append({})
+
+    assert run(tmp_path, document=document) == 0
+
+
+PROMPT = {"prompt": {"type": "string"}}
+
+
+def edits_of_ours(openapi: Path) -> None:
+    document = schema("openai/gpt-image-1", PROMPT)
+    operation = document["paths"].pop(PATH)["post"]
+    document["paths"]["/v1/images/edits"] = {
+        "post": {**operation, "responses": {"200": {"description": "x"}}, "tags": ["images"]}
+    }
+    del operation["requestBody"]["content"]["application/json"]["schema"]["title"]
+    (openapi / "edits.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def edits_of_theirs() -> dict[str, Any]:
+    document = schema("openai/gpt-image-1", PROMPT)
+    document["paths"] = {"/v1/images/edits": document["paths"][PATH]}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("prepare", "document", "message"),
+    [
+        (lambda openapi: None, STORED, "gpt-image-1-5.json describes it already; take --write to change that"),
+        (
+            edits_of_ours,
+            edits_of_theirs(),
+            "openai-gpt-image-1-edits.json and edits.json both describe post /v1/images/edits",
+        ),
+        (
+            lambda openapi: (openapi / "sources.yaml").write_text("[1]"),
+            schema("acme/new", PROMPT),
+            "sources.yaml has to map file names to URLs",
+        ),
+        (
+            lambda openapi: (openapi / "sources.yaml").write_text("gpt-image-1-5.json: 5"),
+            schema("acme/new", PROMPT),
+            "sources.yaml: gpt-image-1-5.json has to have a URL, or null",
+        ),
+        (
+            lambda openapi: (openapi / "sources.yaml").write_text("a: ["),
+            schema("acme/new", PROMPT),
+            "sources.yaml is not YAML",
+        ),
+    ],
+)
+def test_a_schema_that_does_not_go_with_the_others_is_not_added(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    prepare: Callable[[Path], object],
+    document: dict[str, Any],
+    message: str,
+) -> None:
+    openapi, _ = project(tmp_path)
+    prepare(openapi)
+    before = contents(openapi)
+
+    assert run(tmp_path, "--add", document=document) == 3
+    assert message in capsys.readouterr().err
+    assert contents(openapi) == before
+
+
+def test_two_paths_of_one_model_are_two_schemas(tmp_path: Path) -> None:
+    assert run(tmp_path, "--add", document=schema("acme/new", PROMPT)) == 0
+    with_url = schema("acme/new", PROMPT)
+    with_url["paths"] = {f"{PATH}/with-url": with_url["paths"][PATH]}
+    assert run(tmp_path, "--add", document=with_url) == 0
+
+    assert [*read_sources(tmp_path / "openapi")] == [
+        "gpt-image-1-5.json",
+        "acme-new.json",
+        "acme-new-generations-with-url.json",
+    ]
+
+
+def test_one_way_of_sending_is_not_mixed_with_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = schema("acme/form", PROMPT)
+    content = document["paths"][PATH]["post"]["requestBody"]["content"]
+    content["multipart/form-data"] = content.pop("application/json")
+
+    assert run(tmp_path, "--add", document=document) == 3
+    assert (
+        "described by another schema already, and otherwise: application/json and multipart" in capsys.readouterr().err
+    )
+
+
+def test_two_sources_for_one_schema_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other").write_text(json.dumps(STORED), encoding="utf-8")
+
+    assert run(tmp_path, str(tmp_path / "other"), document=changed(new_size)) == 3
+    assert "several sources for gpt-image-1-5.json" in capsys.readouterr().err
+
+
+def test_adding_needs_a_source(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--add")
+
+
+def test_no_source_and_no_url_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    openapi, _ = project(tmp_path)
+    write_sources(openapi, {"gpt-image-1-5.json": None})
+
+    assert run(tmp_path) == 3
+    assert "no URL is stored (sources.yaml): name a SOURCE" in capsys.readouterr().err
