@@ -71,6 +71,7 @@ def build_document(folder: Path) -> Built:
     if not documents:
         raise SchemaError(f"no schema (*.json) in {folder}")
     published = {name: document for name, document in documents.items() if name in sources}
+    leave_to_ours(published, {name: document for name, document in documents.items() if name not in sources}, notes)
     name_requests([*published.values()])
     share_responses(published, notes)
     merged = merge({name: promote_titles(document, name) for name, document in documents.items()}, published.keys())
@@ -92,6 +93,16 @@ def read_schema(path: Path) -> Document:
     if not isinstance(document, dict):
         raise SchemaError(f"{path.name} is not a JSON object")
     return document
+
+
+def leave_to_ours(published: Mapping[str, Document], ours: Mapping[str, Document], notes: Notes) -> None:
+    """Drop operations of published schemas that one of ours describes, for whichever model. A note says so."""
+    taken = {(path, method): name for name, document in ours.items() for path, method, _ in operations(document)}
+    for name, document in published.items():
+        for path, method, _ in list(operations(document)):
+            if (path, method) in taken:
+                del document["paths"][path][method]
+                notes.append(f"{name}: {method.upper()} {path} is left to {taken[path, method]}, for every model")
 
 
 def promote_titles(document: Document, name: str) -> Document:

@@ -131,7 +131,7 @@ async def test_size_and_format_are_what_was_asked_for(
 
     assert (image.format, image.width, image.height) == (output_format, 1536, 1024)
     assert (image.url is None) == (response_format == "b64_json")
-    assert image.usage.usd_spent == 0.013
+    assert image.usage.usd_spent == 0.009
 
 
 async def test_several_references_appear_in_one_composition(client: ImageClient) -> None:
@@ -263,3 +263,9 @@ async def test_the_same_emulator_draws_the_same_edit_again() -> None:
 
     assert first.sha256 == second.sha256
     assert third.sha256 != first.sha256
+
+
+async def test_several_images_of_one_edit_come_back_whole(client: ImageClient, tmp_path: Path) -> None:
+    image = await client.edit("x", image=png(), options={"n": 3}, to=tmp_path / "fox")
+
+    assert [each.path and each.path.name for each in (image, *image.others)] == ["fox.png", "fox-2.png", "fox-3.png"]

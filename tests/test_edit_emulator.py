@@ -64,9 +64,9 @@ def test_an_answer_has_the_documented_shape(http: httpx.Client) -> None:
         "output_format": "png",
         "quality": "low",
         "size": "300x200",
-        "meta": {"usage": {"credits_used": 26_000, "usd_spent": 0.013}},
+        "meta": {"usage": {"credits_used": 18_000, "usd_spent": 0.009}},
     }
-    assert answer.headers["x-aimlapi-usd-spent"] == "0.013"
+    assert answer.headers["x-aimlapi-usd-spent"] == "0.009"
     image = httpx.get(url)
     assert image.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(image.content)).size == SIZE
@@ -82,7 +82,7 @@ def test_several_images_are_several_entries_and_cost_as_many(http: httpx.Client)
     answer = ask(http, {"image": part(BLUE)}, n="3", quality="low")
 
     assert len(answer.json()["data"]) == 3
-    assert answer.json()["meta"]["usage"]["usd_spent"] == pytest.approx(0.039)
+    assert answer.json()["meta"]["usage"]["usd_spent"] == pytest.approx(0.027)
 
 
 def test_a_key_is_asked_for(emulator_url: str) -> None:

@@ -380,8 +380,10 @@ def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path
 # ---- What cannot be mended, or is not used
 
 
-def add(tmp_path: Path, document: object, *more: str) -> tuple[int, Path, Path]:
+def add(tmp_path: Path, document: object, *more: str, without: tuple[str, ...] = ()) -> tuple[int, Path, Path]:
     openapi, output = project(tmp_path)
+    for name in without:
+        (openapi / name).unlink()
     source = tmp_path / "source.json"
     source.write_text(json.dumps(document), encoding="utf-8")
     code = update_schema.main(["--add", str(source), "--openapi", str(openapi), "--output", str(output), *more])
@@ -400,7 +402,7 @@ def test_files_that_are_described_as_objects_are_files(tmp_path: Path, capsys: p
     )
     document["paths"] = {"/v1/images/edits": document["paths"][PATH], "/images/edits": document["paths"][PATH]}
 
-    code, _, output = add(tmp_path, document)
+    code, _, output = add(tmp_path, document, without=("edits.json",))
 
     assert code == 0
     said = capsys.readouterr().out
@@ -409,6 +411,17 @@ def test_files_that_are_described_as_objects_are_files(tmp_path: Path, capsys: p
     assert "image: File | list[File]" in request
     assert "mask: File | Unset" in request
     assert "to_multipart" in request
+
+
+def test_edits_are_left_to_our_own_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = schema("acme/edit", {**PROMPT, "image": BUFFER}, required=("prompt", "image"))
+    document["paths"] = {"/v1/images/edits": document["paths"][PATH]}
+
+    code, openapi, _ = add(tmp_path, document)
+
+    assert code == 0
+    assert "POST /v1/images/edits is left to edits.json, for every model" in capsys.readouterr().out
+    assert json.loads((openapi / "acme-edit-edits.json").read_text(encoding="utf-8")) == document
 
 
 def test_what_cannot_be_mended_is_told_by_name_and_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

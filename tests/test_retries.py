@@ -220,7 +220,7 @@ async def refusing(request: httpx.Request) -> httpx.Response:
 
 
 DEADLINES: list[tuple[Any, str, bool, str]] = [
-    (slow, "request", True, "the wait for the API's answer, after 1 attempts; it may be billed"),
+    (slow, "request", True, "the wait for the API's answer, after 1 attempt; it may be billed"),
     (slow_download, "download", True, "the download, .* its image is at https://cdn.example/a.png"),
     (failing, "backoff", False, "the wait before another attempt, .* it is not billed; .* HTTP 500: Something wrong"),
     (refusing, "queue", False, "the wait for its turn, after 2 attempts; it is not billed; .* HTTP 429"),

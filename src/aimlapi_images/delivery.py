@@ -53,6 +53,7 @@ class Delivery:
                     collector = await self._in_time(order, deadline, progress, sinks)
                     image = await collector.collect()
         except ImageError as error:
+            error.order = error.order or order.id
             unknown = error.may_be_billed and not progress.answered
             await self._report_failure((Unknown if unknown else Failed)(order.id, error), error)
             raise

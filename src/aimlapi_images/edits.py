@@ -103,8 +103,6 @@ def _check_fields(fields: Mapping[str, Any], model: str) -> None:
         problems = [each for each in problems if each.field == "prompt"]
     if problems:
         raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
-    if fields.get("n", 1) != 1:
-        raise InvalidRequestError(f"n is {fields['n']!r}, and one call brings one image: make several calls")
     for name, value in fields.items():
         try:
             (name + _as_text(name, value)).encode("utf-8")

@@ -61,8 +61,10 @@ async def _read(value: object, label: str, max_bytes: int) -> tuple[str | None, 
             return path.name, await asyncio.to_thread(_find, path)
         case bytes() | bytearray() | memoryview():
             return None, bytes(value)
+        case GeneratedImage(path=Path() as path):
+            return path.name, await asyncio.to_thread(_find, path)
         case GeneratedImage():
-            return value.path.name if value.path else None, value.data
+            return None, value.data
     if pillow := as_pillow(value):
         return None, await asyncio.to_thread(encode_png, pillow, label)
     if not callable(getattr(value, "read", None)):

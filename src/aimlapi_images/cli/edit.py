@@ -59,4 +59,4 @@ def edit(
     return carry_out(ordering, prompt, ask)
 
 
-edit.params[4:4] = field_options(schema.edit_request(), without=("model", "prompt", "n"))
+edit.params[4:4] = field_options(schema.edit_request(), without=("model", "prompt"))

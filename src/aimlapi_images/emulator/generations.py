@@ -29,7 +29,7 @@ class Generations:
     async def generate(self, request: Request) -> Response:
         """Check the request as the API does, and answer with as many pictures as it asks for."""
         body = await _read_body(request)
-        request.state.model = body.get("model")
+        request.state.model = body["model"] if isinstance(body.get("model"), str) else None
         refuse(schema.generation_problems(body), body, schema.known_models())
         asked = _with_defaults(body)
         several = [picture_of(asked, number) for number in range(_count(asked))]

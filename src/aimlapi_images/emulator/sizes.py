@@ -12,7 +12,7 @@ from aimlapi_images.emulator.answers import ApiError
 # Fields that give a size by themselves; `aspect_ratio` and `resolution` give one together.
 WAYS: Final = ("size", "image_size", "width", "height")
 _EDGE: Final = 1024
-_LIMITS: Final = (64, 4096)
+_LIMITS: Final = (1, 4096)
 
 _NAMED: Final = {
     "square_hd": (1024, 1024),
