@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aimlapi_images.images import GeneratedImage, Usage
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending
+    from aimlapi_images.transports import aiohttp_transport
 
 __all__ = [
     "APIStatusError",
@@ -58,6 +59,7 @@ __all__ = [
     "ServerError",
     "Spending",
     "Usage",
+    "aiohttp_transport",
 ]
 
 _HOMES = {
@@ -66,6 +68,7 @@ _HOMES = {
     "RetryPolicy": "retries",
     "Spending": "spending",
     "Usage": "images",
+    "aiohttp_transport": "transports",
 }
 
 
