@@ -24,9 +24,9 @@ FULL = (
     ("url", 6, 20, 80, True, OURS_AND_OPENAI, 1),
 )
 QUICK = (
-    ("b64", 1.5, 20, 80, True, ALL, 1),
+    ("b64", 1.5, 20, 60, True, ALL, 1),
     ("b64", 1.5, 200, 200, True, PAIR, 1),
-    ("url", 1.5, 20, 80, True, OURS_AND_OPENAI, 1),
+    ("url", 1.5, 20, 60, True, PAIR, 1),
 )
 
 # Orders of one pixel: what an order costs beside its image. (orders, in flight, who, rounds)
@@ -35,7 +35,7 @@ QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
 
 # At a server that says 429. (orders, in flight, a second, burst, seconds each takes)
 FULL_LIMITS = ((500, 200, 20, 20, 1.0), (5000, 400, 200, 200, 1.0))
-QUICK_LIMITS = ((200, 100, 20, 20, 1.0),)
+QUICK_LIMITS = ((60, 60, 20, 20, 1.0),)
 
 STARTS = {
     "import aimlapi_images": "import aimlapi_images",

@@ -72,9 +72,11 @@ def measure(cell: Cell, address: str) -> dict[str, Figures]:
                 print(f"  {cell.label}: {who} failed: {str(error.stderr)[-300:]}", file=sys.stderr)
                 continue
             runs[who].append(json.loads(done.stdout))
-    return {
-        who: {key: statistics.median(run[key] for run in each) for key in each[0]} for who, each in runs.items() if each
-    }
+    return {who: _medians(each) for who, each in runs.items() if each}
+
+
+def _medians(runs: list[Figures]) -> Figures:
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
 def start_times(codes: dict[str, str], rounds: int) -> dict[str, float]:
