@@ -20,6 +20,7 @@ import trustme
 
 from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
 from aimlapi_images.aiohttp_bridge import _ERRORS
+from aimlapi_images.buffers import receive_buffer
 from aimlapi_images.proxies import EnvironmentProxies
 from aimlapi_images.transports import LanesTransport
 from conftest import KEY, PIXEL, PIXEL_ANSWER
@@ -522,6 +523,13 @@ def test_every_error_of_aiohttp_becomes_one_of_httpx() -> None:
 
     assert {aiohttp.ConnectionTimeoutError, *kinds(aiohttp.ClientConnectorError)} == not_sent
     assert [kind for kind, to in mapped.items() if to is httpx.ProxyError] == [aiohttp.ClientHttpProxyError]
+
+
+@pytest.mark.parametrize(("connections", "expected"), [(0, None), (63, None), (64, 262_144), (1000, 32_768)])
+def test_receive_buffers_are_small_where_there_are_hundreds(connections: int, expected: int | None) -> None:
+    options = receive_buffer(connections)
+
+    assert expected == (options[0][2] if options else None)
 
 
 async def test_closing_twice_or_unused_is_fine(ours: httpx.AsyncBaseTransport) -> None:

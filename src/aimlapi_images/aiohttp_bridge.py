@@ -8,16 +8,19 @@ connections to 100 and headers to 8 KiB, and lets some of aiohttp's errors throu
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 import httpx
 import yarl
 
+from aimlapi_images.buffers import receive_buffer
 from aimlapi_images.proxies import EnvironmentProxies
 
 _PIECE_BYTES: Final = 64 * 2**10
@@ -58,6 +61,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if proxy.url.scheme not in ("http", "https"):
                 raise ValueError(f"the proxy {proxy.url.copy_with(userinfo=b'')} is not one that aiohttp can use")
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         session = self._session
@@ -99,7 +103,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._verify, keepalive_timeout=self._keepalive),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self._verify, keepalive_timeout=self._keepalive, socket_factory=self._new_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             # httpx has put there what is to be there.
@@ -108,6 +114,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_field_size=_LONGEST_HEADER,
             read_bufsize=_PIECE_BYTES,
         )
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        new = socket.socket(family, kind, protocol)
+        for option in receive_buffer(len(self._sockets)):
+            new.setsockopt(*option)
+        self._sockets.add(new)
+        return new
 
 
 class _Expectation:

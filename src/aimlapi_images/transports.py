@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from aimlapi_images.buffers import receive_buffer
 from aimlapi_images.proxies import EnvironmentProxies
 
 if TYPE_CHECKING:
@@ -85,8 +86,9 @@ class LanesTransport(httpx.AsyncBaseTransport):
             free.clear()
 
     def _new_lane(self, proxy: httpx.Proxy | None) -> _Lane:
+        options = receive_buffer(len(self._lanes))
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
-        lane = httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, proxy=proxy)
+        lane = httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, proxy=proxy, socket_options=options)
         self._lanes.add(lane)
         return lane
 
