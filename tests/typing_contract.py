@@ -9,7 +9,7 @@ from typing import assert_type
 import httpx
 from PIL.Image import Image
 
-from aimlapi_images import GeneratedImage, ImageClient, RateLimitError, RetryPolicy, Usage, emulator
+from aimlapi_images import GeneratedImage, ImageClient, RateLimitError, RetryPolicy, Usage, aiohttp_transport, emulator
 
 
 async def generate() -> None:
@@ -32,6 +32,7 @@ async def generate() -> None:
 
 def transports() -> None:
     ImageClient(transport=emulator.transport(), download_transport=httpx.AsyncHTTPTransport())
+    ImageClient(transport=aiohttp_transport())
 
 
 def limits() -> None:

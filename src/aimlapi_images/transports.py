@@ -37,7 +37,7 @@ def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTranspo
     try:
         from aimlapi_images.aiohttp_bridge import AiohttpTransport
     except ImportError as error:
-        raise ImportError("aiohttp_transport() needs the extra: pip install 'aimlapi-images[aiohttp]'") from error
+        raise ImportError('aiohttp_transport() needs the extra: pip install "aimlapi-images[aiohttp]"') from error
     return AiohttpTransport(verify or httpx.create_ssl_context(), keepalive=KEEPALIVE_SECONDS)
 
 
