@@ -51,7 +51,7 @@ def main() -> None:
 def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figures]]]) -> Iterator[Table]:
     """Measure, and give each table when it is done. The figures of images are added to `results` as well."""
     if only in "starts":
-        yield starts_table(5 if quick else 11)
+        yield starts_table(3 if quick else 11)
     with server() as address:
         for cell in plans.image_cells(quick):
             if only in cell.label:

@@ -24,9 +24,9 @@ FULL = (
     ("url", 6, 20, 80, True, OURS_AND_OPENAI, 1),
 )
 QUICK = (
-    ("b64", 1.5, 20, 60, True, ALL, 1),
+    ("b64", 1.5, 20, 40, True, ALL, 1),
     ("b64", 1.5, 200, 200, True, PAIR, 1),
-    ("url", 1.5, 20, 60, True, PAIR, 1),
+    ("url", 1.5, 20, 40, True, PAIR, 1),
 )
 
 # Orders of one pixel: what an order costs beside its image. (orders, in flight, who, rounds)
