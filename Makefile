@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate check-generated schema bench format clean
+.PHONY: help setup demo test check generate check-generated schema bench bench-quick format clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,8 +49,11 @@ check-generated: setup ## Fail if generated/ is not what openapi/ gives
 schema: setup ## Say what changed in the published schema: SOURCE=page, file or URL, ARGS=--write or --add
 	@$(BIN)/python scripts/update_schema.py $(SOURCE) $(ARGS) || test $$? -lt 3
 
-bench: setup ## Measure against peers, as ratios
-	@$(BIN)/python scripts/bench.py
+bench: setup ## Measure against peers, as ratios (ten minutes)
+	@PYTHONPATH=scripts $(BIN)/python -m bench $(BENCH)
+
+bench-quick: setup ## The same in a minute, less exact
+	@PYTHONPATH=scripts $(BIN)/python -m bench --quick $(BENCH)
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix-only .

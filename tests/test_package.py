@@ -14,7 +14,7 @@ from PIL import Image
 from aimlapi_images import ImageClient, orders, schema
 from conftest import KEY, ROOT
 
-EXTRAS = ("click", "PIL", "starlette", "uvicorn", "rich", "typer")
+EXTRAS = ("aiohttp", "click", "PIL", "starlette", "uvicorn", "rich", "typer")
 
 
 def python(code: str, *, cwd: Path | None = None, **environment: str) -> str:

@@ -16,6 +16,7 @@ from aimlapi_images import (
     RateLimitError,
     RetryPolicy,
     Usage,
+    aiohttp_transport,
     emulator,
     mask_from_box,
     mask_from_luminance,
@@ -59,6 +60,7 @@ async def edit(client: ImageClient, picture: Image, file: BinaryIO, text: TextIO
 
 def transports() -> None:
     ImageClient(transport=emulator.transport(), download_transport=httpx.AsyncHTTPTransport())
+    ImageClient(transport=aiohttp_transport())
 
 
 def limits() -> None:

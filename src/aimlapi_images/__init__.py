@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aimlapi_images.masks import mask_from_box, mask_from_luminance
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending, Usage
+    from aimlapi_images.transports import aiohttp_transport
 
 __all__ = [
     "APIStatusError",
@@ -69,6 +70,7 @@ __all__ = [
     "ServerError",
     "Spending",
     "Usage",
+    "aiohttp_transport",
     "mask_from_box",
     "mask_from_luminance",
 ]
@@ -84,6 +86,7 @@ _HOMES = {
     "RetryPolicy": "retries",
     "Spending": "spending",
     "Usage": "spending",
+    "aiohttp_transport": "transports",
     "mask_from_box": "masks",
     "mask_from_luminance": "masks",
 }

@@ -1,0 +1,110 @@
+"""What matters to users, as ratios to peers in the same run: `make bench`, or `make bench-quick`.
+
+Each figure is taken in a process of its own, all contestants in turn; medians count. Ratios below 1 are in our
+favour. CPU time is that of the whole process, threads included. The server is a process of its own, and lets nobody
+through before all that are to be in flight are there. Machines differ and are noisy: trust the ratios of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from bench import plans, tables
+from bench.running import Cell, Figures, measure, server, start_times
+from bench.tables import Table, ratio
+
+COLUMNS = ("", "CPU an image", "to openai", "to the floor", "images a second", "peak memory", "to openai", "loop lag")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="under a minute, and less exact")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only situations whose name has this text")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
+    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the first situation, as a PNG")
+    options = parser.parse_args()
+
+    started = time.monotonic()
+    results: list[tuple[str, dict[str, Figures]]] = []
+    found = []
+    for table in every_table(options.quick, options.only, results):
+        print(tables.plain(table), end="\n\n", flush=True)
+        found.append(tables.markdown(table))
+    machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    print(f"{machine}; {time.monotonic() - started:.0f} s in all")
+    if options.markdown:
+        options.markdown.write_text("\n\n".join([*found, machine]) + "\n", encoding="utf-8")
+    if options.chart and results:
+        from bench.chart import draw
+
+        draw(options.chart, results[:1])
+
+
+def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figures]]]) -> Iterator[Table]:
+    """Measure, and give each table when it is done. The figures of images are added to `results` as well."""
+    if only in "starts":
+        yield starts_table(3 if quick else 11)
+    with server() as address:
+        for cell in plans.image_cells(quick):
+            if only in cell.label:
+                results.append((cell.label, measure(cell, address)))
+                yield image_table(cell.label, results[-1][1])
+        for cell in plans.gather_cells(quick):
+            if only in cell.label:
+                yield image_table(cell.label, measure(cell, address))
+        limited = [(cell, ideal) for cell, ideal in plans.limited_cells(quick) if only in cell.label]
+        for cell, ideal in limited:
+            yield limited_table(cell, ideal, address)
+
+
+def starts_table(rounds: int) -> Table:
+    """How long processes take that do next to nothing."""
+    seconds = start_times(plans.STARTS, rounds)
+    rows = [
+        (label, f"{1000 * seconds[ours]:.0f} ms", f"{1000 * seconds[peer]:.0f} ms", ratio(seconds[ours], seconds[peer]))
+        for label, ours, peer in plans.START_RATIOS
+    ]
+    return Table("Starting, Python included", ("", "ours", "peer", "ratio"), rows)
+
+
+def image_table(label: str, found: dict[str, Figures]) -> Table:
+    """One situation, a line for each contestant."""
+    peer, floor = found.get("openai", {}), found.get("raw socket", {})
+    rows = [
+        (
+            who,
+            f"{each['cpu_ms']:.2f} ms",
+            ratio(each["cpu_ms"], peer.get("cpu_ms", 0)),
+            ratio(each["cpu_ms"], floor.get("cpu_ms", 0)),
+            f"{each['rate']:.0f}",
+            f"{each['peak_mb']:.0f} MB",
+            ratio(each["peak_mb"], peer.get("peak_mb", 0)),
+            f"{each['lag_ms']:.0f} ms",
+        )
+        for who, each in found.items()
+    ]
+    return Table(label, COLUMNS, rows)
+
+
+def limited_table(cell: Cell, ideal: float, address: str) -> Table:
+    """The gather that loses images elsewhere: far more at once than the server admits."""
+    rows = []
+    for who in cell.who:
+        httpx.get(f"http://{address}/refused", trust_env=False)
+        (each,) = measure(cell._replace(who=[who]), address).values()
+        refused = httpx.get(f"http://{address}/refused", trust_env=False).text
+        lost = cell.orders - each["images"]
+        rows.append((who, f"{lost:.0f}", refused, ratio(each["wall"], ideal), f"{each['cpu_ms']:.2f} ms"))
+    return Table(cell.label, ("", "lost", "429s", "time to the ideal", "CPU an order"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""One measurement in a process of its own: `python -m bench.child CONTESTANT BASE-URL ORDERS IN-FLIGHT SAVE`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from bench.contestants import CONTESTANTS
+
+HEARTBEAT = 0.005  # seconds
+
+
+class Heart:
+    """Beats on the event loop: what holds the loop up shows in the time between two beats."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        beating = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            due = time.perf_counter() + HEARTBEAT
+            await asyncio.sleep(HEARTBEAT)
+            self.longest = max(self.longest, time.perf_counter() - due)
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had; on Linux not counting what its parent had."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except OSError:
+        kilo = 1024 if sys.platform == "darwin" else 1
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / kilo
+
+
+async def measure(who: str, base_url: str, orders: int, in_flight: int, *, save: bool) -> dict[str, float]:
+    """Give all orders at once.."""
+    heart = Heart()
+    async with AsyncExitStack() as stack:
+        generate = await stack.enter_async_context(CONTESTANTS[who](base_url, in_flight))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if save else None
+        await stack.enter_async_context(heart.beating())
+        numbers = range(orders)
+        started, before = time.perf_counter(), time.process_time()
+        sizes = await asyncio.gather(
+            *(generate(f"number {number}", folder and folder / f"{number}") for number in numbers),
+            return_exceptions=True,
+        )
+        wall, cpu = time.perf_counter() - started, time.process_time() - before
+    images = [size for size in sizes if isinstance(size, int)]
+    return {
+        "images": len(images),
+        "bytes": sum(images),
+        "wall": wall,
+        "rate": len(images) / wall,
+        "cpu_ms": 1000 * cpu / orders,
+        "peak_mb": peak_megabytes(),
+        "lag_ms": 1000 * heart.longest,
+    }
+
+
+def main() -> None:
+    who, base_url, orders, in_flight, save = sys.argv[1:]
+    found = asyncio.run(measure(who, base_url, int(orders), int(in_flight), save=save == "save"))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What is measured: the full plan takes under ten minutes on two cores, the quick one under one."""
+
+from __future__ import annotations
+
+from bench.running import Cell
+
+ALL = ("ours", "ours, aiohttp", "openai", "openai, aiohttp", "httpx", "aiohttp", "raw socket")
+OURS_AND_OPENAI = ("ours", "ours, aiohttp", "openai", "openai, aiohttp")
+PAIR = ("ours", "openai")
+
+# (form, megabytes, in flight, orders, saved, who, rounds): orders are a multiple of those in flight.
+FULL = (
+    ("b64", 1.5, 20, 200, True, ALL, 3),
+    ("b64", 1.5, 20, 200, False, ALL, 1),
+    ("b64", 1.5, 1, 60, True, ALL, 1),
+    ("b64", 1.5, 200, 600, True, ALL, 1),
+    ("b64", 1.5, 200, 600, False, OURS_AND_OPENAI, 1),
+    ("b64", 1.5, 1000, 1000, True, OURS_AND_OPENAI, 1),
+    ("b64", 0.2, 20, 400, True, ALL, 1),
+    ("b64", 6, 20, 80, True, ALL, 1),
+    ("url", 1.5, 20, 200, True, ALL, 1),
+    ("url", 1.5, 200, 600, True, OURS_AND_OPENAI, 1),
+    ("url", 0.2, 20, 400, True, OURS_AND_OPENAI, 1),
+    ("url", 6, 20, 80, True, OURS_AND_OPENAI, 1),
+)
+QUICK = (
+    ("b64", 1.5, 20, 40, True, ALL, 1),
+    ("b64", 1.5, 200, 200, True, PAIR, 1),
+    ("url", 1.5, 20, 40, True, PAIR, 1),
+)
+
+# Orders of one pixel: what an order costs beside its image. (orders, in flight, who, rounds)
+FULL_GATHERS = ((5000, 16, OURS_AND_OPENAI, 1), (5000, 200, OURS_AND_OPENAI, 1))
+QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
+
+# At a server that says 429. (orders, in flight, a second, burst, seconds each takes)
+FULL_LIMITS = ((500, 200, 20, 20, 1.0), (5000, 400, 200, 200, 1.0))
+QUICK_LIMITS = ((60, 60, 20, 20, 1.0),)
+
+STARTS = {
+    "import aimlapi_images": "import aimlapi_images",
+    "import openai": "import openai",
+    "import and make a client, ours": "import aimlapi_images; aimlapi_images.ImageClient('key')",
+    "import and make a client, openai": "import openai; openai.AsyncOpenAI(api_key='key')",
+    "aimlapi-images --help": "from aimlapi_images.cli import main; main(['--help'])",
+    "import httpx": "import httpx",
+}
+START_RATIOS = (
+    ("import", "import aimlapi_images", "import openai"),
+    ("import and make a client", "import and make a client, ours", "import and make a client, openai"),
+    ("--help to import httpx", "aimlapi-images --help", "import httpx"),
+)
+
+
+def image_cells(quick: bool) -> list[Cell]:
+    """The cells in which images are got."""
+    return [
+        Cell(
+            f"{form}, {size:g} MB, {in_flight:,} in flight, {'to files' if save else 'in memory'}",
+            f"{form}-{round(size * 1e6)}-{in_flight}",
+            orders,
+            in_flight,
+            save,
+            who,
+            rounds,
+        )
+        for form, size, in_flight, orders, save, who, rounds in (QUICK if quick else FULL)
+    ]
+
+
+def gather_cells(quick: bool) -> list[Cell]:
+    """The cells of many small orders."""
+    return [
+        Cell(f"{orders:,} orders at once, {in_flight} in flight", "b64-0-1", orders, in_flight, False, who, rounds)
+        for orders, in_flight, who, rounds in (QUICK_GATHERS if quick else FULL_GATHERS)
+    ]
+
+
+def limited_cells(quick: bool) -> list[tuple[Cell, float]]:
+    """The cells at a rate limit, each with the seconds in which it could be done at best."""
+    return [
+        (
+            Cell(
+                f"{orders:,} orders, {rate} a second admitted (burst {burst}, {seconds:g} s each)",
+                f"limited-{rate}-{burst}-{seconds}",
+                orders,
+                in_flight,
+                False,
+                PAIR,
+                1,
+            ),
+            (orders - burst) / rate + seconds,
+        )
+        for orders, in_flight, rate, burst, seconds in (QUICK_LIMITS if quick else FULL_LIMITS)
+    ]

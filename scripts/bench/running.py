@@ -1,0 +1,90 @@
+"""Runs measurements one after the other, each in a process of its own, and keeps their medians."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+LONGEST_RUN = 240.0  # seconds
+SCRIPTS = Path(__file__).resolve().parent.parent
+
+Figures = dict[str, float]
+
+
+class Cell(NamedTuple):
+    """A situation in which all are measured.
+
+    Attributes:
+        label: What the table says.
+        path: Which server is asked.
+        orders: How many images in all.
+        in_flight: How many requests at once.
+        save: Whether each image goes to a file, or stays in memory.
+        who: Who takes part.
+        rounds: How often each is measured.
+    """
+
+    label: str
+    path: str
+    orders: int
+    in_flight: int
+    save: bool
+    who: Sequence[str]
+    rounds: int
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SCRIPTS), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The server's address."""
+    command = [sys.executable, "-m", "bench.server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as running:
+        assert running.stdout
+        try:
+            yield running.stdout.readline().strip()
+        finally:
+            running.kill()
+
+
+def measure(cell: Cell, address: str) -> dict[str, Figures]:
+    """Each contestant's median figures. One that fails, or takes too long, has none."""
+    runs: dict[str, list[Figures]] = {who: [] for who in cell.who}
+    for _ in range(cell.rounds):
+        for who in cell.who:
+            arguments = [who, f"http://{address}/{cell.path}", str(cell.orders), str(cell.in_flight)]
+            command = [sys.executable, "-m", "bench.child", *arguments, "save" if cell.save else "keep"]
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=True, env=environment(), timeout=LONGEST_RUN
+                )
+            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+                print(f"  {cell.label}: {who} failed: {str(error.stderr)[-300:]}", file=sys.stderr)
+                continue
+            runs[who].append(json.loads(done.stdout))
+    return {who: _medians(each) for who, each in runs.items() if each}
+
+
+def _medians(runs: list[Figures]) -> Figures:
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def start_times(codes: dict[str, str], rounds: int) -> dict[str, float]:
+    """Median seconds of a whole process for each of several lines of Python, run in turn."""
+    runs: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(rounds):
+        for name, code in codes.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            runs[name].append(time.perf_counter() - started)
+    return {name: statistics.median(each) for name, each in runs.items()}

@@ -1,0 +1,146 @@
+"""The server that all contestants ask: a process of its own, with prebuilt answers, so that it is nobody's bottleneck.
+
+The first part of a path says what is wanted:
+
+    /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, when FLIGHT requests are open at once
+    /image-SIZE.png                           the image of such a URL
+    /limited-RATE-BURST-SECONDS/…             one pixel after SECONDS, as a token bucket admits; else 429
+    /refused                                  how many were refused since this was asked last; fills the bucket
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+import time
+from collections.abc import Callable
+from functools import cache
+
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
+HEAD = "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n"
+USAGE = {"credits_used": 26465, "usd_spent": 0.0132325}
+
+
+def http(body: bytes, *, status: str = "200 OK", kind: str = "application/json", more: str = "") -> bytes:
+    return HEAD.format(status=status, kind=kind, length=len(body), more=more).encode() + body
+
+
+@cache
+def image(size: int) -> bytes:
+    """A PNG to whoever looks at its first bytes, of so many bytes in all."""
+    return (PIXEL + random.Random(size).randbytes(size))[: max(size, len(PIXEL))]  # noqa: S311 - the same each time
+
+
+@cache
+def answer(form: str, size: int, address: str) -> bytes:
+    entry = {"b64_json": None, "url": f"http://{address}/image-{size}.png"}
+    if form == "b64":
+        entry = {"b64_json": base64.b64encode(image(size)).decode(), "url": None}
+    return http(json.dumps({"created": 1, "data": [entry], "meta": {"usage": USAGE}}).encode())
+
+
+@cache
+def download(size: int) -> bytes:
+    return http(image(size), kind="image/png")
+
+
+class Bucket:
+    """Admits so many a second, and a burst of so many; counts what it refuses."""
+
+    def __init__(self) -> None:
+        self.tokens = float("inf")
+        self.at = 0.0
+        self.refused = 0
+
+    def admits(self, rate: float, burst: float) -> bool:
+        now = time.monotonic()
+        self.tokens = min(burst, self.tokens + (now - self.at) * rate)
+        self.at = now
+        if self.tokens < 1:
+            self.refused += 1
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Gate:
+    """Lets nobody through before so many are there, so that they really are in flight together."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def enter(self, number: int, go: Callable[[], None]) -> None:
+        self.waiting.append(go)
+        if len(self.waiting) >= number:
+            waiting, self.waiting = self.waiting, []
+            for each in waiting:
+                each()
+
+
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 with Content-Length, one request after the other, and no more."""
+
+    def __init__(self, address: str, bucket: Bucket, gate: Gate) -> None:
+        self._address = address
+        self._bucket = bucket
+        self._gate = gate
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, ended, body = self._buffer.partition(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        if ended and len(body) >= length:
+            self._buffer = body[length:]
+            self._respond(head.split(b" ", 2)[1].decode())
+
+    def _respond(self, path: str) -> None:
+        word, *numbers = path.split("/")[1].removesuffix(".png").split("-")
+        match word:
+            case "b64" | "url":
+                ready = answer(word, int(numbers[0]), self._address)
+                self._gate.enter(int(numbers[1]), lambda: self._send(ready))
+            case "image":
+                self._send(download(int(numbers[0])))
+            case "limited":
+                rate, burst, seconds = map(float, numbers)
+                if self._bucket.admits(rate, burst):
+                    ready = answer("b64", 0, self._address)
+                    asyncio.get_running_loop().call_later(seconds, self._send, ready)
+                else:
+                    said = b'{"message": "Too Many Requests"}'
+                    self._send(http(said, status="429 Too Many Requests", more="Retry-After: 1\r\n"))
+            case _:
+                self._send(http(str(self._bucket.refused).encode()))
+                self._bucket.tokens, self._bucket.refused = float("inf"), 0
+
+    def _send(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
+async def serve() -> None:
+    """Serve until killed; the address is the first line printed."""
+    bucket, gate = Bucket(), Gate()
+    address = ""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(address, bucket, gate), "127.0.0.1", 0, backlog=4096
+    )
+    host, port = server.sockets[0].getsockname()
+    address = f"{host}:{port}"
+    print(address, flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
