@@ -13,6 +13,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -41,6 +42,9 @@ _ERRORS: Final[list[tuple[type[BaseException], type[httpx.TransportError]]]] = [
     (OSError, httpx.ReadError),
 ]
 
+# Asked of each address that the running task is about to connect to.
+_check_address: ContextVar[Callable[[str], None] | None] = ContextVar("check_address", default=None)
+
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Carries requests over aiohttp, with any number of connections.
@@ -67,6 +71,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         session = self._session
         if session is None:
             session = self._session = self._new_session()  # not before: it belongs to the running loop
+        proxy = self._environment.find(request.url)
+        # What a proxy connects to is the proxy's to decide.
+        _check_address.set(None if proxy else request.extensions.get("check_address"))
         timeout = request.extensions.get("timeout", {})
         with _errors_as_httpx(request):
             async with asyncio.timeout(None) as guard:
@@ -86,7 +93,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                         sock_read=timeout.get("read"),
                     ),
                     server_hostname=request.extensions.get("sni_hostname"),
-                    **_proxied(self._environment.find(request.url), request.url, request.headers.multi_items()),
+                    **_proxied(proxy, request.url, request.headers.multi_items()),
                 )
         reason = (response.reason or "").encode("latin-1", "replace")
         return httpx.Response(
@@ -116,7 +123,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, _ = address
+        family, kind, protocol, _, place = address
+        if check := _check_address.get():
+            check(str(place[0]))
         new = socket.socket(family, kind, protocol)
         for option in receive_buffer(len(self._sockets)):
             new.setsockopt(*option)

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import httpx
 
 from aimlapi_images.account import Balance, LogPage
+from aimlapi_images.bodies import BodyGate
 from aimlapi_images.budget import Budget, Ledger
 from aimlapi_images.connections import Connections
 from aimlapi_images.delivery import Delivery
@@ -96,7 +97,6 @@ class ImageClient:
         self._connections = Connections(
             api_key=api_key,
             base_url=base_url,
-            most=max_concurrency,
             timeout=timeout,
             transport=transport,
             download_transport=download_transport,
@@ -105,12 +105,12 @@ class ImageClient:
         self._max_concurrency = max_concurrency
         self._deadline = positive("deadline", deadline)
         self._ledger = Ledger(budget)
-        http, auth, report = self._connections.api, self._connections.auth, Reporter(observer)
+        http, auth, report, gate = self._connections.api, self._connections.auth, Reporter(observer), BodyGate()
         self._queries = Queries(http, auth, retry)
         throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute), self._ledger)
         log = LogWatch(self._queries, retry.longest_log_wait)
-        sender = Sender(http, auth, throttle, self._ledger, retry, log, report)
-        downloader = Downloader(self._connections.downloads, self._connections.base_url, max_concurrency, retry)
+        sender = Sender(http, auth, throttle, self._ledger, retry, log, report, gate)
+        downloader = Downloader(self._connections.downloads, self._connections.base_url, max_concurrency, retry, gate)
         self._delivery = Delivery(sender, downloader, report)
 
     async def generate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import ssl
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
@@ -14,6 +15,7 @@ import httpx
 from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.settings import timeouts
+from aimlapi_images.transports import LanesTransport
 
 _HTTP_LOGGERS: Final = [logging.getLogger(f"httpcore.{name}") for name in ("http11", "http2", "connection", "proxy")]
 
@@ -24,7 +26,6 @@ class Connections:
     Args:
         api_key: The key, or `None` for that of the environment.
         base_url: The API's address, or `None` for that of the environment, or the default.
-        most: How many idle connections are kept.
         timeout: Seconds, or an `httpx.Timeout`.
         transport: What carries requests to the API.
         download_transport: What carries downloads.
@@ -45,7 +46,6 @@ class Connections:
         *,
         api_key: str | None,
         base_url: str | None,
-        most: int,
         timeout: float | httpx.Timeout,
         transport: httpx.AsyncBaseTransport | None,
         download_transport: httpx.AsyncBaseTransport | None,
@@ -53,14 +53,11 @@ class Connections:
     ) -> None:
         self.base_url = find_base_url(base_url)
         self.auth = BearerAuth(find_api_key(api_key), self.base_url)
-        # Unlimited: when many requests queue in httpx's pool, each costs the more the more there are.
-        # Idle connections are dropped long before a server would: a request that meets a closing one has an
-        # unknown outcome, and costs more than a new connection.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=most, keepalive_expiry=2.0)
-        options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False, "limits": limits}
+        options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False}
         if transport is None:
             # One for both clients: loading the certificates takes longer than all else here.
-            options["verify"] = httpx.create_ssl_context()
+            context = httpx.create_ssl_context()
+            transport, download_transport = _lanes(context), download_transport or _lanes(context)
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
         self.api = httpx.AsyncClient(
             base_url=self.base_url, transport=transport, headers={**agent, **_headers(headers)}, **options
@@ -86,6 +83,13 @@ class Connections:
         await self.downloads.aclose()
         for logger in _HTTP_LOGGERS:
             logger.removeFilter(self._filter)
+
+
+def _lanes(context: ssl.SSLContext) -> LanesTransport:
+    try:
+        return LanesTransport(context)
+    except (ValueError, ImportError) as error:
+        raise InvalidRequestError(f"the environment's proxies cannot be used: {error}") from error
 
 
 def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, Final
 
 import attrs
 import httpx
 
 from aimlapi_images.auth import origin
+from aimlapi_images.bodies import BodyGate
 from aimlapi_images.decoding import BodyTooLargeError
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.exchange import describe
-from aimlapi_images.guard import ConnectionGuard, UntrustedURLError, check_host
+from aimlapi_images.guard import UntrustedURLError, check_host, guarded
 from aimlapi_images.receiving import ImageSink, Sinks
 from aimlapi_images.responses import retry_after
 from aimlapi_images.retries import RetryPolicy, backoff
@@ -32,6 +34,7 @@ class Downloader:
         api_url: The API's own address. Its images may come by plain http, if the API does.
         max_concurrency: How many downloads at a time.
         policy: How often a download is tried, and how long it waits in between.
+        gate: Lets images be received.
         chance: Gives random numbers from 0 to 1.
     """
 
@@ -41,12 +44,14 @@ class Downloader:
         api_url: httpx.URL,
         max_concurrency: int,
         policy: RetryPolicy,
+        gate: BodyGate,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._http = http
         self._api_origin = origin(api_url)
         self._slots = asyncio.Semaphore(max_concurrency)
         self._policy = policy
+        self._gate = gate
         self._chance = chance
 
     async def fetch(self, url: str, sinks: Sinks, *, order: str) -> ImageSink:
@@ -105,7 +110,7 @@ class Downloader:
                         passing=response.status_code in (206, 408, 416, 429) or response.status_code >= 500,
                         retry_after=retry_after(response.headers),
                     )
-                await part.read(response)
+                await part.read(response, self._gate)
                 return
         raise _RefusedError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -117,7 +122,7 @@ class Downloader:
             shown = f"{url.scheme}://{url.netloc.decode()}" if url.scheme else "a URL without a scheme"
             raise UntrustedURLError(f"{shown} is not https")
         check_host(url)
-        return {"trace": ConnectionGuard(url.raw_host.decode("ascii"))}
+        return guarded(url)
 
 
 def _lost(error: Exception, url: str, order: str) -> DownloadError:
@@ -173,18 +178,19 @@ class _Part:
         self.validator = entity if entity.startswith('"') else response.headers.get("last-modified")
         return True
 
-    async def read(self, response: httpx.Response) -> None:
+    async def read(self, response: httpx.Response, gate: BodyGate) -> None:
         """Read a streamed body to its end. What came before an error stays.
 
         Raises:
             BodyTooLargeError: There would be more than `MAX_IMAGE_BYTES`.
         """
-        async for chunk in response.aiter_bytes():
-            self.sink.write(chunk)
-            if self.sink.size > MAX_IMAGE_BYTES:
-                raise BodyTooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
-            if isinstance(self.sink, FileSink):
-                await self.sink.drain()
+        async with aclosing(gate.pieces(response)) as pieces:
+            async for piece in pieces:
+                self.sink.write(piece)
+                if self.sink.size > MAX_IMAGE_BYTES:
+                    raise BodyTooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
+                if isinstance(self.sink, FileSink):
+                    await self.sink.drain()
 
 
 class _RefusedError(Exception):

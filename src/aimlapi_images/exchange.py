@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Final
 
 import httpx
 
 from aimlapi_images.auth import BearerAuth
+from aimlapi_images.bodies import BodyGate
 from aimlapi_images.decoding import BodyDecoder, BodyTooLargeError, NotJSONError
 from aimlapi_images.errors import (
     ConnectionFailedError,
@@ -40,6 +42,7 @@ async def exchange(
     *,
     order: str | None = None,
     sinks: Sinks | None = None,
+    gate: BodyGate | None = None,
 ) -> HTTPAnswer:
     """Send one request to the API and read its answer, whatever the status.
 
@@ -49,6 +52,7 @@ async def exchange(
         auth: The key.
         order: The order that it is for.
         sinks: Where images go that come in the answer; `None` if none are expected.
+        gate: Lets bodies be received; `None` if it need not be asked.
 
     Raises:
         ConnectionFailedError: It was not sent, or not to the end of its upload.
@@ -59,7 +63,7 @@ async def exchange(
     try:
         response = await http.send(request, auth=auth, stream=True)
         try:
-            return await _read(response, auth, sinks)
+            return await _read(response, auth, sinks, gate or BodyGate())
         finally:
             await response.aclose()
     except _NOT_SENT as error:
@@ -87,17 +91,18 @@ async def exchange(
         raise DecodeError(f"the answer is too large: {error}", order=order) from error
 
 
-async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None) -> HTTPAnswer:
+async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None, gate: BodyGate) -> HTTPAnswer:
     # Servers repeat what they were sent.
     headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
     if not response.is_success:
         body = auth.redact(await _start(response))
         return HTTPAnswer(status=response.status_code, headers=headers, body=body)
     decoder = BodyDecoder((sinks or Sinks(None)).open, max_skeleton=4 * 2**20 if sinks else _MAX_PLAIN_BYTES)
-    async for chunk in response.aiter_bytes():
-        decoder.feed(chunk)
-        if sinks is not None:
-            await sinks.drain()
+    async with aclosing(gate.pieces(response)) as pieces:
+        async for piece in pieces:
+            decoder.feed(piece)
+            if sinks is not None:
+                await sinks.drain()
     try:
         document = decoder.finish()
     except NotJSONError:

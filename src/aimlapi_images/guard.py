@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -44,6 +45,27 @@ def check_host(url: httpx.URL) -> None:
         raise UntrustedURLError(f"{address} is not a public address")
 
 
+def check_address(host: str, address: str) -> None:
+    """Refuse to connect to an address that is not public.
+
+    Args:
+        host: Whose address it is.
+        address: The address.
+
+    Raises:
+        UntrustedURLError: It is not public.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if not is_public(found):
+        raise UntrustedURLError(f"{host} is at {found}, which is not a public address")
+
+
+def guarded(url: httpx.URL) -> dict[str, Any]:
+    """Extensions of a request that have its connection looked at, whichever transport makes it."""
+    host = url.raw_host.decode("ascii")
+    return {"trace": ConnectionGuard(host), "check_address": partial(check_address, host)}
+
+
 @attrs.define
 class ConnectionGuard:
     """Looks at each connection before anything is sent on it. It is a `trace` extension of httpcore's.
@@ -68,7 +90,8 @@ class ConnectionGuard:
             self._proxied = info["host"] != self.host
         elif event == "connection.connect_tcp.complete" and not self._proxied:
             stream = info["return_value"]
-            address = ipaddress.ip_address(stream.get_extra_info("server_addr")[0].partition("%")[0])
-            if not is_public(address):
+            try:
+                check_address(self.host, stream.get_extra_info("server_addr")[0])
+            except UntrustedURLError:
                 await stream.aclose()
-                raise UntrustedURLError(f"{self.host} is at {address}, which is not a public address")
+                raise

@@ -11,6 +11,7 @@ import attrs
 import httpx
 
 from aimlapi_images.auth import BearerAuth
+from aimlapi_images.bodies import BodyGate
 from aimlapi_images.budget import Ledger
 from aimlapi_images.errors import APIStatusError, ImageError
 from aimlapi_images.exchange import exchange
@@ -37,6 +38,7 @@ class Sender:
         policy: What is sent again.
         log: Where the provider's log is asked.
         report: Is told the steps.
+        gate: Lets answers be received.
         chance: Gives random numbers from 0 to 1.
     """
 
@@ -47,6 +49,7 @@ class Sender:
     policy: RetryPolicy
     log: LogWatch
     report: Reporter
+    gate: BodyGate
     chance: Callable[[], float] = random.random
 
     async def answer(self, order: Order, progress: Progress, sinks: Sinks) -> ImageAnswer:
@@ -94,7 +97,7 @@ class Sender:
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         try:
-            came = await exchange(self.http, request, self.auth, order=order.id, sinks=sinks)
+            came = await exchange(self.http, request, self.auth, order=order.id, sinks=sinks, gate=self.gate)
             answer = read_image_answer(came, order=order.id)
             broken = answer.entries[0].broken
             if broken is not None and all(entry.broken for entry in answer.entries):
