@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
-from aimlapi_images.account import Balance, LogPage
+from aimlapi_images.account_client import AccountClient
 from aimlapi_images.bodies import BodyGate
 from aimlapi_images.budget import Budget, Ledger
 from aimlapi_images.connections import Connections
@@ -26,11 +24,9 @@ from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.sending import Sender
 from aimlapi_images.settings import DEFAULT_TIMEOUT, positive
-from aimlapi_images.spending import Spending
 from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
 from aimlapi_rest.models import (
-    GetLogsLogStatus,
     ImageEditRequestBackground,
     ImageEditRequestOutputFormat,
     ImageEditRequestQuality,
@@ -48,7 +44,7 @@ DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
 
 
-class ImageClient:
+class ImageClient(AccountClient):
     """Generates images with AI/ML API.
 
     Use it as `async with ImageClient() as client`, or call `aclose()` when done. One client serves a whole
@@ -94,7 +90,7 @@ class ImageClient:
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
-        self._connections = Connections(
+        connections = Connections(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
@@ -102,15 +98,15 @@ class ImageClient:
             download_transport=download_transport,
             headers=headers,
         )
+        http, auth, report, gate = connections.api, connections.auth, Reporter(observer), BodyGate()
+        queries, ledger = Queries(http, auth, retry), Ledger(budget)
+        super().__init__(connections, queries, ledger)
         self._max_concurrency = max_concurrency
         self._deadline = positive("deadline", deadline)
-        self._ledger = Ledger(budget)
-        http, auth, report, gate = self._connections.api, self._connections.auth, Reporter(observer), BodyGate()
-        self._queries = Queries(http, auth, retry)
-        throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute), self._ledger)
-        log = LogWatch(self._queries, retry.longest_log_wait)
-        sender = Sender(http, auth, throttle, self._ledger, retry, log, report, gate)
-        downloader = Downloader(self._connections.downloads, self._connections.base_url, max_concurrency, retry, gate)
+        throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute), ledger)
+        log = LogWatch(queries, retry.longest_log_wait)
+        sender = Sender(http, auth, throttle, ledger, retry, log, report, gate)
+        downloader = Downloader(connections.downloads, connections.base_url, max_concurrency, retry, gate)
         self._delivery = Delivery(sender, downloader, report)
 
     async def generate(
@@ -229,66 +225,6 @@ class ImageClient:
             prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
         )
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
-
-    @property
-    def spending(self) -> Spending:
-        """What this client's orders have cost so far, as far as the API said."""
-        return self._ledger.spending
-
-    async def balance(self) -> Balance:
-        """What is left on the account.
-
-        Raises:
-            APIStatusError: The API refused, or failed again and again; the class says how.
-            ConnectionFailedError: No answer came, and asking again did not help.
-        """
-        self._connections.check_usable()
-        return await self._queries.balance()
-
-    async def logs(
-        self,
-        *,
-        period: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
-        model: str | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> LogPage:
-        """One page of the provider's log, which has a row for each request, some time after it ended.
-
-        Args:
-            period: A span of time by its name, in place of `start` and `end`.
-            start: The beginning of a span of at most 92 days. Local time, if it has no zone.
-            end: Its end; now if `None`.
-            status: Requests that ended so alone: `succeeded`, `failed`, or both.
-            model: Requests for this model alone.
-            limit: How many rows at the most.
-            offset: How many rows to leave out.
-
-        Raises:
-            InvalidRequestError: The log cannot be asked that.
-            APIStatusError: The API refused, or failed again and again; the class says how. It takes 200 such
-                questions a minute.
-            ConnectionFailedError: No answer came, and asking again did not help.
-        """
-        self._connections.check_usable()
-        return await self._queries.logs(
-            period=period, start=start, end=end, status=status, model=model, limit=limit, offset=offset
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections. The client cannot be used afterwards."""
-        await self._connections.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"ImageClient(base_url={str(self._connections.base_url)!r}, max_concurrency={self._max_concurrency})"

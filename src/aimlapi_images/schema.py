@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from aimlapi_images.problems import Problem, describe
+
 if TYPE_CHECKING:
-    from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 Schema = Mapping[str, Any]
 
 GENERATIONS_PATH: Final = "/v1/images/generations"
 EDITS_PATH: Final = "/v1/images/edits"
-
-
-@attrs.frozen
-class Problem:
-    """One way in which a value does not follow its schema.
-
-    Attributes:
-        field: The field's name, dotted where it is nested; empty for the request as a whole.
-        rule: The JSON Schema keyword that was broken, as `enum` or `maxLength`.
-        limit: The keyword's value in the schema.
-        value: What was given.
-        text: The problem in words, beginning with the field's name.
-    """
-
-    field: str
-    rule: str
-    limit: Any
-    value: Any
-    text: str
 
 
 @cache
@@ -83,12 +65,12 @@ def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the body of a generation request, by its model's schema; nothing if it may be sent."""
     model = body.get("model")
     known = model if isinstance(model, str) and model in known_models() else None
-    return [_describe(error) for error in _generation_validator(known).iter_errors(body)]
+    return [describe(error) for error in _generation_validator(known).iter_errors(body)]
 
 
 def request_id_problems(request_id: str) -> list[Problem]:
     """What is wrong with a client request id. The API drops a wrong one in silence."""
-    return [_describe(error) for error in _request_id_validator().iter_errors(request_id)]
+    return [describe(error) for error in _request_id_validator().iter_errors(request_id)]
 
 
 @attrs.frozen
@@ -120,7 +102,7 @@ def edit_models() -> tuple[str, ...]:
 
 def edit_problems(fields: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the text fields of an edit request; nothing if they may be sent."""
-    return [_describe(error) for error in _edit_validator().iter_errors(fields)]
+    return [describe(error) for error in _edit_validator().iter_errors(fields)]
 
 
 @cache
@@ -186,84 +168,3 @@ def _resolve(schema: Schema) -> Schema:
             target = target[part.replace("~1", "/").replace("~0", "~")]
         schema = target
     return schema
-
-
-def _describe(error: ValidationError) -> Problem:
-    branches: dict[Any, list[ValidationError]] = {}
-    for below in error.context or ():
-        branches.setdefault(below.schema_path[0], []).append(below)
-    # Of several things that a value may be, one has the right type: what is wrong there is to the point.
-    fitting = [each for each in branches.values() if not any(e.validator == "type" and not e.path for e in each)]
-    if len(fitting) == 1 and error.validator != "not":
-        return _describe(fitting[0][0])
-    field = ".".join(map(str, error.absolute_path))
-    rule = str(error.validator)
-    limit: Any = error.validator_value
-    value: Any = error.instance
-    if rule == "required":
-        missing = next(name for name in limit if name not in value and error.message.startswith(repr(name)))
-        field = ".".join(filter(None, [field, missing]))
-    text = " ".join(filter(None, [field, next(_wordings(rule, limit, value))]))
-    return Problem(field=field, rule=rule, limit=limit, value=value, text=text)
-
-
-def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
-    """The wordings that fit, best first."""
-    shown = _show(value)
-    if isinstance(value, str) and not value.strip() and rule in ("minLength", "pattern"):
-        yield "is empty"
-    match rule:
-        case "enum":
-            yield f"is {shown}, and has to be one of {', '.join(map(_show, limit))}"
-        case "maxLength":
-            yield f"has {len(value):,} characters, and may have at most {limit:,}"
-        case "minLength":
-            yield f"has {len(value):,} characters, and needs at least {limit:,}"
-        case "maximum" if value == limit:  # exclusive
-            yield f"is {shown}, and has to be less than {limit}"
-        case "minimum" if value == limit:
-            yield f"is {shown}, and has to be more than {limit}"
-        case "maximum":
-            yield f"is {shown}, and may be at most {limit}"
-        case "minimum":
-            yield f"is {shown}, and has to be at least {limit}"
-        case "type":
-            kinds = limit if isinstance(limit, list) else [limit]
-            yield f"is {shown}, and has to be {' or '.join(_ARTICLES.get(kind, str(kind)) for kind in kinds)}"
-        case "anyOf" | "oneOf":
-            yield f"is {shown}, and has to be {' or '.join(map(_kind, limit))}"
-        case "minItems":
-            yield f"has {len(value):,} entries, and needs at least {limit:,}"
-        case "maxItems":
-            yield f"has {len(value):,} entries, and may have at most {limit:,}"
-        case "required":
-            yield "is missing"
-        case "pattern":
-            yield f"is {shown}, which does not match {limit}"
-        case "not" if "description" in limit:
-            yield str(limit["description"])
-    yield f"is {shown}, which breaks the schema's rule {rule}: {_show(limit)}"
-
-
-def _kind(schema: Schema) -> str:
-    """One of several that a value may be, in words."""
-    if "enum" in schema:
-        return f"one of {', '.join(map(_show, schema['enum']))}"
-    words: str = _ARTICLES.get(schema.get("type", ""), "something else")
-    return f"{words} with {', '.join(schema['properties'])}" if schema.get("properties") else words
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-_ARTICLES = {
-    "string": "a string",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}

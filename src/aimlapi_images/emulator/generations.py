@@ -14,6 +14,7 @@ from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, image_answer
 from aimlapi_images.emulator.pictures import Pictures, picture_of, price_of
 from aimlapi_images.emulator.sizes import WAYS
+from aimlapi_images.problems import Problem
 
 
 @attrs.define
@@ -49,7 +50,7 @@ async def _read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def refuse(problems: Sequence[schema.Problem], body: Mapping[str, Any], models: Sequence[str]) -> None:
+def refuse(problems: Sequence[Problem], body: Mapping[str, Any], models: Sequence[str]) -> None:
     """Answer to what is wrong with a request as the API does.
 
     Args:
@@ -67,7 +68,7 @@ def refuse(problems: Sequence[schema.Problem], body: Mapping[str, Any], models: 
         raise ApiError(400, "Body validation error!", details)
 
 
-def _wording(problem: schema.Problem) -> str:
+def _wording(problem: Problem) -> str:
     """A validation message as the API writes it, where one is documented."""
     if problem.rule == "enum":
         return f"Invalid enum value. Expected {' | '.join(map(repr, problem.limit))}, received {problem.value!r}"
