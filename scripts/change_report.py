@@ -60,10 +60,12 @@ class Outcome:
     Attributes:
         signatures: Public signatures that changed.
         facade: What has to follow by hand.
+        notes: What of all schemas is not mended or not used, each line beginning with the file's name.
     """
 
     signatures: list[str]
     facade: list[str]
+    notes: list[str] = attrs.field(factory=list)
 
 
 def render(reports: list[Report], outcome: Outcome | None, style: str) -> str:

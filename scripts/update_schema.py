@@ -80,11 +80,11 @@ def _run(options: argparse.Namespace) -> int:
     candidates = _candidates(options)
     outcome: Outcome | None = None
     if options.add:
+        outcome = take_over(folder, options.output, candidates)
         reports = [
-            Report(name=each.name, source=each.source, changes=[], notes=each.notes, added=each.models)
+            Report(name=each.name, source=each.source, changes=[], notes=_all_notes(each, outcome), added=each.models)
             for each in candidates
         ]
-        outcome = take_over(folder, options.output, candidates)
     else:
         reports = [examine(folder, candidate) for candidate in candidates]
         changed = [candidate for candidate, report in zip(candidates, reports, strict=True) if not report.same]
@@ -176,6 +176,12 @@ def _notes(mended: Mended) -> list[str]:
     return [*(note.removeprefix("the schema: ") for note in mended.notes), *others]
 
 
+def _all_notes(candidate: Candidate, outcome: Outcome) -> list[str]:
+    """What is not mended or not used of a schema: by itself, and beside the others."""
+    beside = [note.removeprefix(f"{candidate.name}: ") for note in outcome.notes if note.startswith(candidate.name)]
+    return list(dict.fromkeys([*candidate.notes, *beside]))
+
+
 def _file_name(model: str, paths: set[str], taken: set[str]) -> str:
     tail = "" if GENERATIONS in paths else "-" + sorted(paths)[0].removeprefix("/v1/images/").replace("/", "-")
     stem = "-".join(re.findall(r"[a-z0-9.]+", f"{model}{tail}".lower())) or "schema"
@@ -212,11 +218,12 @@ def take_over(folder: Path, output: Path, candidates: list[Candidate]) -> Outcom
             sources[candidate.name] = url or sources.get(candidate.name)
         write_sources(trial, sources)
         fresh = Path(scratch) / PACKAGE
-        generate(trial, fresh)
+        notes = generate(trial, fresh)
         before = signatures(output / PACKAGE)
         outcome = Outcome(
             signatures=changed_signatures(before, signatures(fresh)),
             facade=follow_up(ROOT / "src" / "aimlapi_images", fresh),
+            notes=notes,
         )
         for name in (*(candidate.name for candidate in candidates), "sources.yaml"):
             shutil.copyfile(trial / name, folder / name)

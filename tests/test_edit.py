@@ -131,7 +131,7 @@ async def test_size_and_format_are_what_was_asked_for(
 
     assert (image.format, image.width, image.height) == (output_format, 1536, 1024)
     assert (image.url is None) == (response_format == "b64_json")
-    assert image.usage.usd_spent == 0.009
+    assert image.usage.usd_spent == 0.013
 
 
 async def test_several_references_appear_in_one_composition(client: ImageClient) -> None:

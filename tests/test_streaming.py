@@ -7,6 +7,7 @@ import base64
 import gc
 import json
 import os
+import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -188,7 +189,7 @@ async def test_the_loop_is_never_kept_for_long() -> None:
         await beating
 
     assert sizes == [len(LARGE)] * 100
-    assert longest < 0.05
+    assert longest < (0.05 if sys.gettrace() is None else 0.25)  # counting lines takes time, too
 
 
 async def size_of(client: ImageClient) -> int:

@@ -439,31 +439,10 @@ def test_parameters_and_servers_that_make_no_sense_are_left_out(tmp_path: Path) 
 PROMPT = {"prompt": {"type": "string"}}
 
 
-def edits_of_ours(openapi: Path) -> None:
-    document = schema("openai/gpt-image-1", PROMPT)
-    operation = document["paths"].pop(PATH)["post"]
-    document["paths"]["/v1/images/edits"] = {
-        "post": {**operation, "responses": {"200": {"description": "x"}}, "tags": ["images"]}
-    }
-    del operation["requestBody"]["content"]["application/json"]["schema"]["title"]
-    (openapi / "edits.json").write_text(json.dumps(document), encoding="utf-8")
-
-
-def edits_of_theirs() -> dict[str, Any]:
-    document = schema("openai/gpt-image-1", PROMPT)
-    document["paths"] = {"/v1/images/edits": document["paths"][PATH]}
-    return document
-
-
 @pytest.mark.parametrize(
     ("prepare", "document", "message"),
     [
         (lambda openapi: None, STORED, "gpt-image-1-5.json describes it already; take --write to change that"),
-        (
-            edits_of_ours,
-            edits_of_theirs(),
-            "openai-gpt-image-1-edits.json and edits.json both describe post /v1/images/edits",
-        ),
         (
             lambda openapi: (openapi / "sources.yaml").write_text("[1]"),
             schema("acme/new", PROMPT),

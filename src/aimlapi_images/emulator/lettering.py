@@ -85,7 +85,7 @@ def _fit(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
+    font = ImageFont.load_default(max(1, size))
     if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover - every wheel of Pillow has FreeType
         raise TypeError("the emulator's captions need a Pillow with FreeType")
     return font

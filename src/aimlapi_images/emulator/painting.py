@@ -132,7 +132,7 @@ def _stars(canvas: Image.Image, chance: random.Random, horizon: int) -> None:
 
 
 def _sun(canvas: Image.Image, chance: random.Random, color: Color, horizon: int, *, glow: bool) -> None:
-    radius = round(min(canvas.size) * chance.uniform(0.07, 0.12))
+    radius = max(1, round(min(canvas.size) * chance.uniform(0.07, 0.12)))
     x = round(canvas.width * chance.uniform(0.25, 0.75))
     y = round(horizon * chance.uniform(0.35, 0.62))
     if glow:
