@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from aimlapi_images import schema
 from aimlapi_images.account import Balance, LogPage
 from aimlapi_images.budget import Ledger
 from aimlapi_images.connections import Connections
@@ -28,6 +30,15 @@ class AccountClient:
         self._connections = connections
         self._queries = queries
         self._ledger = ledger
+        self._loading = asyncio.Lock()
+
+    async def _ready(self) -> None:
+        """Check that the client may be used, and load what the checks of orders need."""
+        self._connections.check_usable()
+        if not schema.is_loaded():
+            async with self._loading:
+                if not schema.is_loaded():
+                    await asyncio.to_thread(schema.load)
 
     @property
     def spending(self) -> Spending:

@@ -163,7 +163,7 @@ class ImageClient(AccountClient):
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """
-        self._connections.check_usable()
+        await self._ready()
         parameters = {
             "size": size,
             "quality": quality,
@@ -211,7 +211,7 @@ class ImageClient(AccountClient):
             InvalidRequestError: The request, an image or the mask cannot be right, or a file has changed since
                 it was checked. Nothing was billed.
         """
-        self._connections.check_usable()
+        await self._ready()
         parameters = {
             "size": size,
             "quality": quality,

@@ -33,6 +33,17 @@ def document() -> Schema:
     return schema
 
 
+def is_loaded() -> bool:
+    """Whether checks are quick: the first one loads a library, and takes as long as a thousand others."""
+    return _generation_validator.cache_info().currsize > 0
+
+
+def load() -> None:
+    """Load what checks need. Blocks; call it off the event loop."""
+    _generation_validator(None)
+    _request_id_validator()
+
+
 @cache
 def generation_request(model: str | None = None) -> Schema:
     """The schema of the JSON body of `POST /v1/images/generations`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from aimlapi_images.buffers import receive_buffer
+from aimlapi_images.direct import DirectTransport
 from aimlapi_images.proxies import EnvironmentProxies
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # outcome, and costs more than a new connection.
 KEEPALIVE_SECONDS: Final = 2.0
 
-_Lane = httpx.AsyncHTTPTransport
+_Lane = DirectTransport | httpx.AsyncHTTPTransport
 
 
 def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTransport:
@@ -42,7 +43,7 @@ def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTranspo
 
 
 class LanesTransport(httpx.AsyncBaseTransport):
-    """httpx's own transport, many times, each with one connection at a time.
+    """httpcore, on which httpx's own transport stands, many times, each with one connection at a time.
 
     The pool in one such transport looks at all of its connections whenever a request begins or ends: with
     hundreds open, that takes longer than all else. Here, a request takes a free lane, or a new one. There are
@@ -87,8 +88,12 @@ class LanesTransport(httpx.AsyncBaseTransport):
 
     def _new_lane(self, proxy: httpx.Proxy | None) -> _Lane:
         options = receive_buffer(len(self._lanes))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
-        lane = httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, proxy=proxy, socket_options=options)
+        lane: _Lane
+        if proxy is None:
+            lane = DirectTransport(self._verify, keepalive=KEEPALIVE_SECONDS, socket_options=options)
+        else:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
+            lane = httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, proxy=proxy, socket_options=options)
         self._lanes.add(lane)
         return lane
 
