@@ -10,7 +10,6 @@ import httpcore
 import httpx
 
 from aimlapi_images.buffers import SocketOption
-from aimlapi_images.streams import AsyncioBackend
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
@@ -20,16 +19,24 @@ class DirectTransport(httpx.AsyncBaseTransport):
         verify: Which certificates are trusted.
         keepalive: Seconds for which an idle connection is kept.
         socket_options: For each connection.
+        backend: Makes the connections; may be shared.
     """
 
-    def __init__(self, verify: ssl.SSLContext, *, keepalive: float, socket_options: Sequence[SocketOption]) -> None:
+    def __init__(
+        self,
+        verify: ssl.SSLContext,
+        *,
+        keepalive: float,
+        socket_options: Sequence[SocketOption],
+        backend: httpcore.AsyncNetworkBackend,
+    ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=verify,
             max_connections=None,
             max_keepalive_connections=1,
             keepalive_expiry=keepalive,
             socket_options=socket_options,
-            network_backend=AsyncioBackend(),
+            network_backend=backend,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

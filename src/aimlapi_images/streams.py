@@ -1,4 +1,4 @@
-"""Connections of asyncio's own for httpcore: what has come is handed over as it is, in pieces as large as it came."""
+"""Connections of asyncio's own for httpcore: large pieces where somebody waits for them, and little ahead."""
 
 from __future__ import annotations
 
@@ -7,25 +7,47 @@ import select
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import httpcore
 
-# What may wait to be read, before the server is made to wait.
-_AHEAD_BYTES: Final = 64 * 2**10
+# With somebody waiting for it, and with nobody: that is what each of a thousand connections may hold.
+_PIECE_BYTES: Final = 256 * 2**10
+_AHEAD_BYTES: Final = 16 * 2**10
+_A_TURN: Final = 16
 _HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305
 
 
-class _Receiver(asyncio.Protocol):
-    """Keeps what comes until it is read."""
+class _Turnstile:
+    """Lets a few through in each turn of the event loop: hundreds of answers may come in the same moment."""
 
     def __init__(self) -> None:
+        self._passed = 0
+
+    async def go(self) -> None:
+        """Go through, now or in one of the next turns."""
+        while self._passed >= _A_TURN:  # noqa: ASYNC110 - the next turn is all that is waited for
+            await asyncio.sleep(0)
+        if self._passed == 0:
+            asyncio.get_running_loop().call_soon(self._reset)
+        self._passed += 1
+
+    def _reset(self) -> None:
+        self._passed = 0
+
+
+class _Receiver(asyncio.BufferedProtocol):
+    """Keeps what comes until it is read."""
+
+    def __init__(self, buffer: memoryview) -> None:
         self.transport: asyncio.Transport | None = None
+        self.at_start = True  # of an answer, whose body may have to wait
         self._lost = False
         self._ended = False
         self._error: Exception | None = None
+        self._buffer = buffer
         self._pieces: list[bytes] = []
-        self._size = 0
         self._paused = False
         self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -34,10 +56,14 @@ class _Receiver(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size >= _AHEAD_BYTES and self.transport is not None and not self._paused:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for all connections: event loops fill it and tell of that at once.
+        return self._buffer[:_AHEAD_BYTES] if self.at_start or self._arrival is None else self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._pieces.append(bytes(self._buffer[:nbytes]))
+        self.at_start = False
+        if self._arrival is None and self.transport is not None and not self._paused:
             self._paused = True
             self.transport.pause_reading()
         _wake(self._arrival)
@@ -75,7 +101,7 @@ class _Receiver(asyncio.Protocol):
 
     def take(self) -> bytes:
         """All that has come; nothing at the end."""
-        pieces, self._pieces, self._size = self._pieces, [], 0
+        pieces, self._pieces = self._pieces, []
         if self._paused and self.transport is not None and not self._ended:
             self._paused = False
             self.transport.resume_reading()
@@ -98,8 +124,9 @@ class _Receiver(asyncio.Protocol):
 class AsyncioStream(httpcore.AsyncNetworkStream):
     """One connection."""
 
-    def __init__(self, receiver: _Receiver) -> None:
+    def __init__(self, receiver: _Receiver, turnstile: _Turnstile) -> None:
         self._receiver = receiver
+        self._turnstile = turnstile
 
     @property
     def _transport(self) -> asyncio.Transport:
@@ -112,6 +139,7 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
             if not self._receiver.has_news:
                 async with asyncio.timeout(timeout):
                     await self._receiver.wait()
+                await self._turnstile.go()
             return self._receiver.take()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
@@ -119,6 +147,7 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
             return
         with _errors_as(httpcore.WriteTimeout, httpcore.WriteError):
             self._receiver.check_open()
+            self._receiver.at_start = True
             self._transport.write(buffer)
             async with asyncio.timeout(timeout):
                 await self._receiver.drain()
@@ -159,6 +188,10 @@ class AsyncioStream(httpcore.AsyncNetworkStream):
 class AsyncioBackend(httpcore.AsyncNetworkBackend):
     """Makes connections, as httpcore wants them."""
 
+    def __init__(self) -> None:
+        self._turnstile = _Turnstile()
+        self._buffer = memoryview(bytearray(_PIECE_BYTES))
+
     async def connect_tcp(
         self,
         host: str,
@@ -170,12 +203,12 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
         with _errors_as(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 transport, receiver = await asyncio.get_running_loop().create_connection(
-                    _Receiver, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
+                    partial(_Receiver, self._buffer), host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
                 )
         connected = transport.get_extra_info("socket")
         for option in socket_options or ():
             connected.setsockopt(*option)
-        return AsyncioStream(receiver)
+        return AsyncioStream(receiver, self._turnstile)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

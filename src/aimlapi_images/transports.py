@@ -12,6 +12,7 @@ import httpx
 from aimlapi_images.buffers import receive_buffer
 from aimlapi_images.direct import DirectTransport
 from aimlapi_images.proxies import EnvironmentProxies
+from aimlapi_images.streams import AsyncioBackend
 
 if TYPE_CHECKING:
     from aimlapi_images.aiohttp_bridge import AiohttpTransport
@@ -61,6 +62,7 @@ class LanesTransport(httpx.AsyncBaseTransport):
         # One for all: loading the certificates takes longer than all else here.
         self._verify = verify or httpx.create_ssl_context()
         self._environment = EnvironmentProxies()
+        self._backend = AsyncioBackend()
         self._free: dict[httpx.Proxy | None, list[_Lane]] = {None: []}
         self._lanes: set[_Lane] = set()
         for proxy in self._environment.proxies.values():
@@ -90,7 +92,9 @@ class LanesTransport(httpx.AsyncBaseTransport):
         options = receive_buffer(len(self._lanes))
         lane: _Lane
         if proxy is None:
-            lane = DirectTransport(self._verify, keepalive=KEEPALIVE_SECONDS, socket_options=options)
+            lane = DirectTransport(
+                self._verify, keepalive=KEEPALIVE_SECONDS, socket_options=options, backend=self._backend
+            )
         else:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
             lane = httpx.AsyncHTTPTransport(verify=self._verify, limits=limits, proxy=proxy, socket_options=options)
