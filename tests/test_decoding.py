@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aimlapi_images.decoding import BodyDecoder, BodyTooLargeError, NotJSONError
-from aimlapi_images.payloads import Payload
+from aimlapi_images.decoding.payloads import Payload
 from conftest import PIXEL
 
 B64 = base64.b64encode(PIXEL).decode()

@@ -12,7 +12,7 @@ import httpcore
 import pytest
 import trustme
 
-from aimlapi_images.streams import AsyncioBackend
+from aimlapi_images.transports.streams import AsyncioBackend
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

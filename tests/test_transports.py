@@ -19,10 +19,10 @@ import pytest
 import trustme
 
 from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
-from aimlapi_images.aiohttp_bridge import _ERRORS
-from aimlapi_images.buffers import receive_buffer
-from aimlapi_images.proxies import EnvironmentProxies
 from aimlapi_images.transports import LanesTransport
+from aimlapi_images.transports.aiohttp_bridge import _ERRORS
+from aimlapi_images.transports.buffers import receive_buffer
+from aimlapi_images.transports.proxies import EnvironmentProxies
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aimlapi_images.decoding.payloads import Payload
 from aimlapi_images.errors import DecodeError
-from aimlapi_images.payloads import Payload
 from aimlapi_images.sinks import FileSink
 
 

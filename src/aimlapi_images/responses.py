@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from aimlapi_images.decoding.payloads import Payload
 from aimlapi_images.errors import (
     APIStatusError,
     AuthenticationError,
@@ -26,7 +27,6 @@ from aimlapi_images.errors import (
     ServerError,
 )
 from aimlapi_images.lenient import mapping, number, sequence, text
-from aimlapi_images.payloads import Payload
 from aimlapi_images.receiving import ImageSink
 from aimlapi_images.spending import Usage, usage_of
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from aimlapi_images.buffers import receive_buffer
-from aimlapi_images.direct import DirectTransport
-from aimlapi_images.proxies import EnvironmentProxies
-from aimlapi_images.streams import AsyncioBackend
+from aimlapi_images.transports.buffers import receive_buffer
+from aimlapi_images.transports.direct import DirectTransport
+from aimlapi_images.transports.proxies import EnvironmentProxies
+from aimlapi_images.transports.streams import AsyncioBackend
 
 if TYPE_CHECKING:
-    from aimlapi_images.aiohttp_bridge import AiohttpTransport
+    from aimlapi_images.transports.aiohttp_bridge import AiohttpTransport
 
 # Idle connections are dropped long before a server would: a request that meets a closing one has an unknown
 # outcome, and costs more than a new connection.
@@ -37,7 +37,7 @@ def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTranspo
         ValueError: The environment names a proxy that aiohttp cannot use.
     """
     try:
-        from aimlapi_images.aiohttp_bridge import AiohttpTransport
+        from aimlapi_images.transports.aiohttp_bridge import AiohttpTransport
     except ImportError as error:
         raise ImportError('aiohttp_transport() needs the extra: pip install "aimlapi-images[aiohttp]"') from error
     return AiohttpTransport(verify or httpx.create_ssl_context(), keepalive=KEEPALIVE_SECONDS)

@@ -21,8 +21,8 @@ import aiohttp
 import httpx
 import yarl
 
-from aimlapi_images.buffers import receive_buffer
-from aimlapi_images.proxies import EnvironmentProxies
+from aimlapi_images.transports.buffers import receive_buffer
+from aimlapi_images.transports.proxies import EnvironmentProxies
 
 _PIECE_BYTES: Final = 64 * 2**10
 _LONGEST_HEADER: Final = 64 * 2**10

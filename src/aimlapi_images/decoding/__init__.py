@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Generic
 
-from aimlapi_images.payloads import Payload, SinkT
-from aimlapi_images.tracking import Tracker
+from aimlapi_images.decoding.payloads import Payload, SinkT
+from aimlapi_images.decoding.tracking import Tracker
 
 MAX_SKELETON_BYTES: Final = 4 * 2**20
 MAX_PAYLOAD_BYTES: Final = 64 * 2**20

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpcore
 import httpx
 
-from aimlapi_images.buffers import SocketOption
+from aimlapi_images.transports.buffers import SocketOption
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
