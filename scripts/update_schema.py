@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final, NoReturn
 
 import attrs
 import yaml
@@ -55,8 +56,19 @@ class Candidate:
     notes: list[str]
 
 
+USAGE: Final = 64  # as sysexits has it
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its usual exit code for a usage error, 2, has another meaning here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="*", help="a page, a JSON or YAML file, a URL, or - (default: the URLs stored)")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--write", action="store_true", help="store the schema and make generated/ from it")

@@ -50,7 +50,7 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("order that is a number", "x", {"order": 5}, "order is 5, and has to be an id"),
     ("order without a letter", "x", {"order": ""}, "order is '', and has to be an id"),
     ("empty order", "x", {"order": " "}, "order ' ' cannot name a request"),
-    ("number of images", "x", {"options": {"n": 2}}, "n is 2, and has to be one of 1"),
+    ("number of images", "x", {"options": {"n": 2}}, "n is 2, and has to be 1"),
     ("option that is no JSON", "x", {"options": {"seed": {1, 2}}}, "cannot be sent as JSON: .*set"),
     ("option that is no number", "x", {"options": {"seed": float("nan")}}, "cannot be sent as JSON"),
     ("order with a space", "x", {"order": "my order"}, "order 'my order' cannot name a request"),
@@ -132,7 +132,11 @@ async def test_a_folder_without_leave_to_write_is_refused(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"api_key": None}, "no API key: set AIMLAPI_API_KEY .* or pass api_key"),
+        ({"retry": 3}, r"retry is 3, and has to be a RetryPolicy, as in retry=RetryPolicy\(...\)"),
+        ({"budget": 5}, "budget is 5, and has to be a"),
+        ({"observer": 5}, "observer is 5, and has to be an async function"),
+        ({"timeout": "x"}, "timeout is 'x', and has to be a number of seconds"),
+        ({"api_key": None}, "no API key: set AIMLAPI_API_KEY .* pass api_key, or try the emulator"),
         ({"api_key": ""}, "no API key"),
         ({"api_key": "two words"}, "the API key has spaces"),
         ({"api_key": "schlüssel"}, "letters that no key has"),

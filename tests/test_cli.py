@@ -99,6 +99,17 @@ def test_the_command_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) ->
     assert "Commands:\n  balance " in out
 
 
+def test_every_image_of_one_order_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("day.png")
+    three = ["edit", "day.png", "--prompt", "night", "--n", "3", "--emulator", "-o"]
+
+    _, lines, _ = run(capsys, *three, "night")
+    _, known, _ = run(capsys, *three, "later", "--json")
+
+    assert [line.partition("  ")[0] for line in lines.splitlines()] == ["night.png", "night-2.png", "night-3.png"]
+    assert [other["path"] for other in json.loads(known)["others"]] == ["later-2.png", "later-3.png"]
+
+
 def test_json_says_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(
         capsys, "generate", "A fox", "--emulator", "--json", "--background", "transparent", "--n", "1",

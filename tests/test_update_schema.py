@@ -518,3 +518,11 @@ def test_no_source_and_no_url_is_an_error(tmp_path: Path, capsys: pytest.Capture
 
     assert run(tmp_path) == 3
     assert "no URL is stored (sources.yaml): name a SOURCE" in capsys.readouterr().err
+
+
+def test_a_usage_error_is_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        update_schema.main(["--wrte"])
+
+    assert caught.value.code == 64
+    assert "unrecognized arguments: --wrte" in capsys.readouterr().err

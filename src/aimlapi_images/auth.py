@@ -25,7 +25,9 @@ def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.enviro
     """
     key = (api_key if api_key is not None else _first(KEY_VARIABLES, environment) or "").strip()
     if not key:
-        raise InvalidRequestError(f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), or pass api_key")
+        raise InvalidRequestError(
+            f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), pass api_key, or try the emulator"
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise InvalidRequestError("the API key has spaces or letters that no key has: was it pasted whole?")
     return key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -23,22 +23,24 @@ from aimlapi_images.queries import Queries
 from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.sending import Sender
-from aimlapi_images.settings import DEFAULT_TIMEOUT, positive
+from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, positive
 from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
-from aimlapi_rest.models import (
-    ImageEditRequestBackground,
-    ImageEditRequestOutputFormat,
-    ImageEditRequestQuality,
-    ImageEditRequestResponseFormat,
-    ImageEditRequestSize,
-    ImageGenerationRequestBackground,
-    ImageGenerationRequestModeration,
-    ImageGenerationRequestOutputFormat,
-    ImageGenerationRequestQuality,
-    ImageGenerationRequestResponseFormat,
-    ImageGenerationRequestSize,
-)
+
+if TYPE_CHECKING:  # a value that is gone from the schema must not keep the rest from loading
+    from aimlapi_rest.models import (
+        ImageEditRequestBackground,
+        ImageEditRequestOutputFormat,
+        ImageEditRequestQuality,
+        ImageEditRequestResponseFormat,
+        ImageEditRequestSize,
+        ImageGenerationRequestBackground,
+        ImageGenerationRequestModeration,
+        ImageGenerationRequestOutputFormat,
+        ImageGenerationRequestQuality,
+        ImageGenerationRequestResponseFormat,
+        ImageGenerationRequestSize,
+    )
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
@@ -90,6 +92,10 @@ class ImageClient(AccountClient):
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
+        expect("retry", retry, RetryPolicy)
+        expect("budget", budget, Budget | None)
+        if observer is not None and not callable(observer):
+            raise InvalidRequestError(f"observer is {observer!r}, and has to be an async function")
         connections = Connections(
             api_key=api_key,
             base_url=base_url,

@@ -57,7 +57,8 @@ def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
         yield "is empty"
     match rule:
         case "enum":
-            yield f"is {shown}, and has to be one of {', '.join(map(_show, limit))}"
+            choice = f"one of {', '.join(map(_show, limit))}" if len(limit) > 1 else _show(limit[0])
+            yield f"is {shown}, and has to be {choice}"
         case "maxLength":
             yield f"has {len(value):,} characters, and may have at most {limit:,}"
         case "minLength":

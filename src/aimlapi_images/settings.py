@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Final
 
 import httpx
@@ -16,10 +17,24 @@ def timeouts(timeout: float | httpx.Timeout) -> httpx.Timeout:
     """What one number of seconds means for each kind of wait."""
     if isinstance(timeout, httpx.Timeout):
         return timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | None):
+        raise InvalidRequestError(f"timeout is {timeout!r}, and has to be a number of seconds or an httpx.Timeout")
     seconds = positive("timeout", timeout)
     if seconds is None:
         raise InvalidRequestError("timeout is None, and nothing here waits without end")
     return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
+
+
+def expect(name: str, value: object, kind: type | UnionType) -> None:
+    """Check that an argument is of its kind, for a mistake to be told where it was made.
+
+    Raises:
+        InvalidRequestError: It is not.
+    """
+    if not isinstance(value, kind):
+        kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
+        words = kinds[0].__name__
+        raise InvalidRequestError(f"{name} is {value!r}, and has to be a {words}, as in {name}={words}(...)")
 
 
 def positive(name: str, value: float | None) -> float | None:

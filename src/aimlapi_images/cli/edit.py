@@ -43,7 +43,8 @@ def edit(
 ) -> int:
     """Edit IMAGE, or make a new one of up to 16. A mask is for the first.
 
-    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome.
+    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome,
+    130 interrupted.
     """
     if mask is not None and mask_box is not None:
         raise click.UsageError("--mask and --mask-box exclude each other")

@@ -44,7 +44,8 @@ def generate(prompt: str, more: tuple[str, ...], **options: Any) -> int:
 
     The options are the fields of the model: `--model MODEL --help` shows those of another one.
 
-    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome.
+    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome,
+    130 interrupted.
     """
     ordering, fields = split_options(options)
     fields |= dict(map(named_value, more))

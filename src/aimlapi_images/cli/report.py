@@ -21,22 +21,22 @@ def rescue(data: bytes, name: str) -> str:
 
 
 def summary(image: GeneratedImage, *, emulated: bool) -> str:
-    """One line for a person."""
+    """One line for a person, and one more for each further image."""
     cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
     cost = "emulated, free" if emulated else cost
-    size = f"{image.width}x{image.height} {image.format}, {image.file_size:,} bytes"
-    return f"{image.path}  ({size}, {image.seconds:.1f} s, {cost})"
+    first = f"{image.path}  ({_shape(image)}, {image.seconds:.1f} s, {cost})"
+    return "\n".join([first, *(f"{other.path}  ({_shape(other)})" for other in image.others)])
+
+
+def _shape(image: GeneratedImage) -> str:
+    return f"{image.width}x{image.height} {image.format}, {image.file_size:,} bytes"
 
 
 def as_json(image: GeneratedImage, *, emulated: bool) -> str:
     """One line for a program: all that is known of the image but its bytes."""
     known = {
-        "path": str(image.path),
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": image.file_size,
-        "sha256": image.sha256,
+        **_file(image),
+        "others": [_file(other) for other in image.others],
         "prompt": image.prompt,
         "revised_prompt": image.revised_prompt,
         "parameters": dict(image.parameters),
@@ -50,3 +50,14 @@ def as_json(image: GeneratedImage, *, emulated: bool) -> str:
         "seconds": round(image.seconds, 3),
     }
     return json.dumps(known, ensure_ascii=False)
+
+
+def _file(image: GeneratedImage) -> dict[str, object]:
+    return {
+        "path": str(image.path),
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.file_size,
+        "sha256": image.sha256,
+    }

@@ -59,7 +59,7 @@ def _inpaint(base: Image.Image, mask: IO[bytes], picture: Picture, others: Seque
 
 def _restyle(base: Image.Image, picture: Picture) -> Image.Image:
     dark, middle, light = tones(picture.prompt)
-    toned = ImageOps.colorize(ImageOps.posterize(base.convert("L"), 3), black=dark, mid=middle, white=light)
+    toned = ImageOps.colorize(base.convert("L"), black=dark, mid=middle, white=light)
     styled = Image.blend(base.convert("RGB"), toned, 0.8).convert("RGBA")
     if picture.transparent:
         styled.putalpha(_vignette(styled.size))
