@@ -308,7 +308,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("acme/counts", {"image_size": "square"}, "image_size: no field of acme/counts, which has prompt, num_images"),
     ("openai/gpt-image-1-5", {"num_images": 2}, "num_images: no field of openai/gpt-image-1-5"),
     ("acme/counts", {"num_image": 2}, "num_image in options is no field of this model: is num_images meant?"),
-    ("acme/components", {"size": "1024x1024"}, "size is '1024x1024', and has to be one of '512x512'"),
+    ("acme/components", {"size": "1024x1024"}, "size is '1024x1024', and has to be '512x512'"),
     ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width is '1', and has to be a whole number"),
     ("acme/branches", {"image_size": "huge"}, "image_size is 'huge', and has to be one of 'square_hd'"),
     ("acme/branches", {"image_size": 7}, "is 7, and has to be an object with width, height or one of 'square_hd'"),

@@ -196,3 +196,22 @@ def test_the_span_asked_for_has_the_attempt_in_it() -> None:
 
     assert seen[0].params["start"] < seen[0].params["end"]
     assert json.dumps(seen[0].params["start"]).endswith('+00:00"')
+
+
+def test_an_order_that_is_given_again_is_no_old_attempt() -> None:
+    log = {0.0: [row("job.1", "failed")], 10.0: [row("job.2", "succeeded")]}
+    provider = Provider([httpx.Response(500), DROPPED, OK], log)
+
+    async def main() -> list[object]:
+        retry = RetryPolicy(retry_unknown="if-unbilled", attempts=1)
+        async with ImageClient(KEY, transport=provider.transport, retry=retry) as client:
+            first = await asyncio.gather(client.generate("x", order="job"), return_exceptions=True)
+            return [*first, *await asyncio.gather(client.generate("x", order="job"), return_exceptions=True)]
+
+    failed, unknown = run_in_virtual_time(main())
+
+    assert isinstance(failed, errors.ServerError)
+    assert isinstance(unknown, errors.OutcomeUnknownError)
+    assert unknown.log is not None
+    assert unknown.log.status == "succeeded"
+    assert provider.posts == ["job.1", "job.2"]

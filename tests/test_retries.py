@@ -262,3 +262,16 @@ def test_waiting_for_a_turn_counts_as_well() -> None:
 async def test_a_deadline_that_makes_no_sense_is_refused(deadline: Any) -> None:
     with pytest.raises(errors.InvalidRequestError, match=r"deadline is .*has to be more than 0"):
         ImageClient(KEY, deadline=deadline)
+
+
+def test_a_refusal_after_an_unknown_outcome_may_be_billed_all_the_same() -> None:
+    script = Script(httpx.Response(524), httpx.Response(400))
+
+    async def main() -> None:
+        async with ImageClient(KEY, transport=script.transport, retry=RetryPolicy(retry_unknown="always")) as client:
+            await client.generate("x")
+
+    with pytest.raises(APIStatusError) as caught:
+        run_in_virtual_time(main())
+
+    assert (caught.value.status, caught.value.may_be_billed) == (400, True)

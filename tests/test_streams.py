@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ import httpcore
 import pytest
 import trustme
 
+from aimlapi_images.transports.addresses import alternating
 from aimlapi_images.transports.streams import AsyncioBackend
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -180,3 +182,29 @@ async def test_an_idle_connection_tells_that_its_server_is_gone() -> None:
     assert not idle
     assert address == ("127.0.0.1", port)
     assert stream.get_extra_info("is_readable")
+
+
+async def test_cancelling_while_it_connects_leaves_no_socket() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def connect(port: int) -> None:
+        stream = await AsyncioBackend().connect_tcp("localhost", port, timeout=5)
+        await stream.aclose()
+
+    async with listening(serve) as port:
+        for turns in range(40):
+            tasks = [asyncio.create_task(connect(port)) for _ in range(4)]
+            for _ in range(turns % 10):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    gc.collect()  # what is left open warns now, and a warning is an error
+
+
+def test_addresses_of_both_families_are_tried_in_turn() -> None:
+    found = [(family, 1, 6, "", (address, 80)) for family, address in [(10, "::1"), (10, "::2"), (2, "1.1.1.1")]]
+
+    assert alternating(found) == ["::1", "1.1.1.1", "::2"]

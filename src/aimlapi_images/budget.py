@@ -122,6 +122,8 @@ class Ledger:
         self.spending = self.spending.with_unknown_outcomes(1)
         cost = self._cost(kind, None)
         self._spent += cost
+        # As after an answer without a cost: as long as nothing is known of it, no other one of its kind may go.
+        self._prices.setdefault(kind, None)
         return cost
 
     def settle(self, kind: Hashable, assumed: float, usage: Usage | None) -> None:

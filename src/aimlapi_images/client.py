@@ -92,6 +92,8 @@ class ImageClient(AccountClient):
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
+        self._deadline = positive("deadline", deadline)
+        rate = positive("requests_per_minute", requests_per_minute)
         expect("retry", retry, RetryPolicy)
         expect("budget", budget, Budget | None)
         if observer is not None and not callable(observer):
@@ -104,15 +106,14 @@ class ImageClient(AccountClient):
             download_transport=download_transport,
             headers=headers,
         )
-        http, auth, report, gate = connections.api, connections.auth, Reporter(observer), BodyGate()
+        http, auth, report = connections.api, connections.auth, Reporter(observer)
         queries, ledger = Queries(http, auth, retry), Ledger(budget)
         super().__init__(connections, queries, ledger)
         self._max_concurrency = max_concurrency
-        self._deadline = positive("deadline", deadline)
-        throttle = Throttle(retry, max_concurrency, positive("requests_per_minute", requests_per_minute), ledger)
+        throttle = Throttle(retry, max_concurrency, rate, ledger)
         log = LogWatch(queries, retry.longest_log_wait)
-        sender = Sender(http, auth, throttle, ledger, retry, log, report, gate)
-        downloader = Downloader(connections.downloads, connections.base_url, max_concurrency, retry, gate)
+        sender = Sender(http, auth, throttle, ledger, retry, log, report, BodyGate())
+        downloader = Downloader(connections.downloads, connections.base_url, max_concurrency, retry, BodyGate())
         self._delivery = Delivery(sender, downloader, report)
 
     async def generate(

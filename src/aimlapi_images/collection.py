@@ -92,7 +92,8 @@ class Collector:
             except ImageError as error:
                 errors.append(error)
         if errors:
-            errors[0].images = tuple(images)
+            unsaved = (each.image for each in errors[1:] if isinstance(each, NotSavedError))
+            errors[0].images = (*images, *unsaved)
             raise errors[0]
         # The cost is that of the order, and not of each.
         others = tuple(attrs.evolve(image, usage=Usage()) for image in images[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -57,10 +58,10 @@ class Sinks:
 
     async def discard(self) -> None:
         """Remove all that was not kept: the attempt that brought it has failed."""
-        while self._sinks:
-            sink = self._sinks.pop()
-            if isinstance(sink, MemorySink) or sink.target is None:
-                await sink.discard()
+        sinks, self._sinks = self._sinks, []
+        unkept = [sink for sink in sinks if isinstance(sink, MemorySink) or sink.target is None]
+        # Shielded: a second cancellation must not leave files.
+        await asyncio.shield(asyncio.gather(*(sink.discard() for sink in unkept)))
 
     async def __aenter__(self) -> Self:
         return self

@@ -50,16 +50,17 @@ class LogWatch:
         until = clock() + self._patience
         self._waiting[request_id] = sent_at
         try:
-            while True:
-                async with self._looking:
-                    if clock() >= self._next_look and request_id not in self._found:
-                        pages = await self._look()
-                        self._next_look = clock() + _INTERVAL + _PER_PAGE * pages
-                if request_id in self._found:
-                    return self._found[request_id]
-                if clock() >= until:
-                    return None
-                await asyncio.sleep(min(until, self._next_look) - clock())
+            async with asyncio.timeout_at(until):
+                while True:
+                    async with self._looking:
+                        if clock() >= self._next_look and request_id not in self._found:
+                            pages = await self._look()
+                            self._next_look = clock() + _INTERVAL + _PER_PAGE * pages
+                    if request_id in self._found:
+                        return self._found[request_id]
+                    await asyncio.sleep(self._next_look - clock())
+        except TimeoutError:
+            return None
         finally:
             del self._waiting[request_id]
             self._found.pop(request_id, None)

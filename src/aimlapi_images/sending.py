@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import attrs
 import httpx
@@ -24,6 +26,8 @@ from aimlapi_images.responses import ImageAnswer, read_image_answer
 from aimlapi_images.retries import RetryPolicy, decide
 from aimlapi_images.steps import AttemptStarted, Reporter, Retrying
 from aimlapi_images.throttle import Throttle
+
+_NUMBERS_KEPT: Final = 10_000
 
 
 @attrs.define
@@ -51,6 +55,7 @@ class Sender:
     report: Reporter
     gate: BodyGate
     chance: Callable[[], float] = random.random
+    _numbers: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     async def answer(self, order: Order, progress: Progress, sinks: Sinks) -> ImageAnswer:
         """Send the order, as often as its outcomes and the policy allow.
@@ -72,12 +77,15 @@ class Sender:
                 # Held while the API works, and neither during a backoff nor while the image is fetched.
                 async with self.throttle.turn(ticket):
                     progress.attempts += 1
-                    await self.report(AttemptStarted(order.id, progress.attempts, order.request_id(progress.attempts)))
+                    attempt.number = self._next_number(order.id)
+                    request_id = order.request_id(attempt.number)
+                    await self.report(AttemptStarted(order.id, progress.attempts, request_id))
                     progress.enter("request")
-                    return await self._attempt(order, progress.attempts, attempt, sinks)
+                    return await self._attempt(order, attempt, sinks)
             except ImageError as error:
                 await sinks.discard()
                 if progress.phase == "queue":
+                    error.may_be_billed = error.may_be_billed or progress.may_be_billed
                     raise
                 failures += outcome_of(error) is not Outcome.LATER
                 if self.policy.retry_unknown == "if-unbilled" and outcome_of(error) is Outcome.UNKNOWN:
@@ -85,6 +93,7 @@ class Sender:
                 progress.failed(error)
                 wait = decide(self.policy, error, failures, self.chance())
                 if wait is None:
+                    error.may_be_billed = progress.may_be_billed  # an earlier attempt may be, too
                     if isinstance(error, APIStatusError) and outcome_of(error) is Outcome.LATER and error.retry_after:
                         error.args = (f"{error.args[0]} (it asks to wait for {error.retry_after:,.0f} s)",)
                     raise
@@ -92,8 +101,18 @@ class Sender:
             progress.enter("backoff")
             await asyncio.sleep(wait)
 
-    async def _attempt(self, order: Order, number: int, attempt: _Attempt, sinks: Sinks) -> ImageAnswer:
-        request = self.http.build_request(**order.request(number))
+    def _next_number(self, order: str) -> int:
+        """The number of an order's next attempt. An order that is given again goes on where it was: the provider's
+        log must not take an old attempt for a new one.
+        """
+        number = self._numbers.pop(order, 0) + 1
+        self._numbers[order] = number
+        if len(self._numbers) > _NUMBERS_KEPT:
+            self._numbers.popitem(last=False)
+        return number
+
+    async def _attempt(self, order: Order, attempt: _Attempt, sinks: Sinks) -> ImageAnswer:
+        request = self.http.build_request(**order.request(attempt.number))
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         try:
@@ -113,7 +132,7 @@ class Sender:
         """Ask the provider's log how an attempt ended, and have the error tell that."""
         progress.enter("log")
         try:
-            entry = await self.log.find(order.request_id(progress.attempts), attempt.sent_at)
+            entry = await self.log.find(order.request_id(attempt.number), attempt.sent_at)
         except ImageError as problem:
             said = f"could not be read: {problem.args[0]}"
         else:
@@ -129,9 +148,11 @@ class Sender:
 @attrs.define
 class _Attempt:
     """Attributes:
+    number: Which attempt of its order it is, counted from 1.
     sent_at: When it was sent.
     assumed_usd: What it is taken to have cost, as long as nothing is known.
     """
 
+    number: int = 0
     sent_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     assumed_usd: float = 0.0

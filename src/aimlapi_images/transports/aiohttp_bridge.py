@@ -20,6 +20,7 @@ from weakref import WeakSet
 import aiohttp
 import httpx
 import yarl
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from aimlapi_images.transports.buffers import receive_buffer
 from aimlapi_images.transports.proxies import EnvironmentProxies
@@ -170,6 +171,10 @@ def _errors_as_httpx(request: httpx.Request) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error, aiohttp.ClientResponseError):
+            # It holds the request's headers, and these the key.
+            error.args = ()
+            error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict()))
         kind = next(to for of, to in _ERRORS if isinstance(error, of))
         raise kind(str(error) or type(error).__name__, request=request) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ from typing import Any, Final
 
 import httpcore
 
+from aimlapi_images.transports.addresses import alternating, is_address
+
 # With somebody waiting for it, and with nobody: that is what each of a thousand connections may hold.
 _PIECE_BYTES: Final = 256 * 2**10
 _AHEAD_BYTES: Final = 16 * 2**10
 _A_TURN: Final = 16
-_HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305
+_NEXT_ADDRESS_SECONDS: Final = 2.0  # after which another address is tried, if there is one
 
 
 class _Turnstile:
@@ -202,13 +205,26 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         with _errors_as(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
-                transport, receiver = await asyncio.get_running_loop().create_connection(
-                    partial(_Receiver, self._buffer), host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
-                )
+                transport, receiver = await self._connect(host, port)
         connected = transport.get_extra_info("socket")
         for option in socket_options or ():
             connected.setsockopt(*option)
         return AsyncioStream(receiver, self._turnstile)
+
+    async def _connect(self, host: str, port: int) -> tuple[asyncio.Transport, _Receiver]:
+        """Connect to the first address that answers. Not by asyncio's happy eyeballs, which leak when cancelled."""
+        loop = asyncio.get_running_loop()
+        addresses = [host]
+        if not is_address(host):
+            addresses = alternating(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        for number, address in enumerate(addresses, 1):
+            try:
+                async with asyncio.timeout(None if number == len(addresses) else _NEXT_ADDRESS_SECONDS):
+                    return await loop.create_connection(partial(_Receiver, self._buffer), address, port)
+            except OSError:  # a timeout, too
+                if number == len(addresses):
+                    raise
+        raise ConnectionError(f"{host} has no address")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
