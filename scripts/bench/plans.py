@@ -37,17 +37,21 @@ QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
 FULL_LIMITS = ((500, 200, 20, 20, 1.0), (5000, 400, 200, 200, 1.0))
 QUICK_LIMITS = ((60, 60, 20, 20, 1.0),)
 
+# What is run, with the server's address in place of ADDRESS.
 STARTS = {
     "import aimlapi_images": "import aimlapi_images",
     "import openai": "import openai",
     "import and make a client, ours": "import aimlapi_images; aimlapi_images.ImageClient('key')",
     "import and make a client, openai": "import openai; openai.AsyncOpenAI(api_key='key')",
+    "first image, ours": "from bench.child import first; first('ours', 'http://ADDRESS/b64-0-1')",
+    "first image, openai": "from bench.child import first; first('openai', 'http://ADDRESS/b64-0-1')",
     "aimlapi-images --help": "from aimlapi_images.cli import main; main(['--help'])",
     "import httpx": "import httpx",
 }
 START_RATIOS = (
     ("import", "import aimlapi_images", "import openai"),
     ("import and make a client", "import and make a client, ours", "import and make a client, openai"),
+    ("all up to the first image", "first image, ours", "first image, openai"),
     ("--help to import httpx", "aimlapi-images --help", "import httpx"),
 )
 

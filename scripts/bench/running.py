@@ -85,6 +85,6 @@ def start_times(codes: dict[str, str], rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         for name, code in codes.items():
             started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment())
             runs[name].append(time.perf_counter() - started)
     return {name: statistics.median(each) for name, each in runs.items()}

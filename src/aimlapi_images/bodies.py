@@ -3,62 +3,97 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import Final
 
 import httpx
 
-_AT_ONCE: Final = 32
-_PATIENCE: Final = 0.2  # seconds
+_AT_ONCE: Final = 16
+_SECONDS: Final = 0.2
+_LITTLE: Final = 256 * 2**10
+
+
+def announced_length(response: httpx.Response) -> int:
+    """How many bytes a body will have, or 0 if its headers do not say."""
+    length = response.headers.get("content-length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,15}", length) and "content-encoding" not in response.headers else 0
 
 
 class BodyGate:
     """Lets a number of bodies be received at once. The others wait at their servers.
 
-    A body that stalls does not hold up the others: its place is given away until more of it comes.
+    It is there for bodies that come faster than they can be worked on. One that stalls does not hold up the others:
+    its place is given away until more of it comes. One that comes slowly needs no place, from then on.
 
     Args:
         at_once: How many.
-        patience: Seconds after which a body has stalled.
+        seconds: After so long, it is looked at how much has come.
+        little: A body that brings fewer bytes in that time is slow. Times `at_once`, this is what always gets through.
     """
 
-    def __init__(self, at_once: int = _AT_ONCE, patience: float = _PATIENCE) -> None:
+    def __init__(self, at_once: int = _AT_ONCE, seconds: float = _SECONDS, little: int = _LITTLE) -> None:
         self._places = asyncio.Semaphore(at_once)
-        self._patience = patience
+        self._seconds = seconds
+        self._little = little
 
     async def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they come, decompressed. To be closed by the caller (`contextlib.aclosing`)."""
-        place = _Place(self._places)
-        call_later = asyncio.get_running_loop().call_later
+        place = _Place(self._places, self._seconds, self._little)
         pieces = response.aiter_bytes()
         try:
             while True:
                 await place.take()
-                timer = call_later(self._patience, place.give_back)
-                try:
-                    piece = await anext(pieces, None)
-                finally:
-                    timer.cancel()
+                piece = await anext(pieces, None)
                 if piece is None:
                     return
+                place.came += len(piece)
                 yield piece
         finally:
-            place.give_back()
+            place.leave()
 
 
 class _Place:
-    """A place that may be held or not."""
+    """A place that may be held or not, and is not for those who make nothing of it.
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
+    Attributes:
+        came: How many bytes came since this was looked at.
+    """
+
+    def __init__(self, places: asyncio.Semaphore, seconds: float, little: int) -> None:
+        self.came = 0
         self._places = places
-        self._held = False
+        self._seconds = seconds
+        self._little = little
+        self._held = self._slow = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
-        if not self._held:
+        """Hold the place, or find that none is needed."""
+        if not self._held and not self._slow:
             await self._places.acquire()
             self._held = True
+            self.came = 0
+            self._wait()
 
-    def give_back(self) -> None:
+    def leave(self) -> None:
+        """Give the place back for good."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._give_back()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        if self.came < self._little:
+            self._slow = self.came > 0
+            self._give_back()
+        else:
+            self.came = 0
+            self._wait()
+
+    def _give_back(self) -> None:
         if self._held:
             self._held = False
             self._places.release()

@@ -12,12 +12,12 @@ import attrs
 import httpx
 
 from aimlapi_images.auth import origin
-from aimlapi_images.bodies import BodyGate
+from aimlapi_images.bodies import BodyGate, announced_length
 from aimlapi_images.decoding import BodyTooLargeError
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.exchange import describe
 from aimlapi_images.guard import UntrustedURLError, check_host, guarded
-from aimlapi_images.receiving import ImageSink, Sinks
+from aimlapi_images.receiving import ImageSink, MemorySink, Sinks
 from aimlapi_images.responses import retry_after
 from aimlapi_images.retries import RetryPolicy, backoff
 from aimlapi_images.sinks import FileSink
@@ -184,6 +184,8 @@ class _Part:
         Raises:
             BodyTooLargeError: There would be more than `MAX_IMAGE_BYTES`.
         """
+        if isinstance(self.sink, MemorySink) and not self.sink.size:
+            self.sink.reserve(announced_length(response))
         async with aclosing(gate.pieces(response)) as pieces:
             async for piece in pieces:
                 self.sink.write(piece)

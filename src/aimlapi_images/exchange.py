@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 
 from aimlapi_images.auth import BearerAuth
-from aimlapi_images.bodies import BodyGate
+from aimlapi_images.bodies import BodyGate, announced_length
 from aimlapi_images.decoding import BodyDecoder, BodyTooLargeError, NotJSONError
 from aimlapi_images.errors import (
     ConnectionFailedError,
@@ -97,12 +97,16 @@ async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None,
     if not response.is_success:
         body = auth.redact(await _start(response))
         return HTTPAnswer(status=response.status_code, headers=headers, body=body)
+    if sinks is not None:
+        sinks.expected = announced_length(response) * 3 // 4  # base64, and little beside it
     decoder = BodyDecoder((sinks or Sinks(None)).open, max_skeleton=4 * 2**20 if sinks else _MAX_PLAIN_BYTES)
     async with aclosing(gate.pieces(response)) as pieces:
         async for piece in pieces:
             decoder.feed(piece)
             if sinks is not None:
                 await sinks.drain()
+    if sinks is not None:
+        sinks.expected = 0
     try:
         document = decoder.finish()
     except NotJSONError:

@@ -7,15 +7,25 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from aimlapi_images.decoding.payloads import Payload
 from aimlapi_images.errors import DecodeError
 from aimlapi_images.sinks import FileSink
 
+_MOST_RESERVED: Final = 16 * 2**20
+
 
 class MemorySink(io.BytesIO):
-    """An image that stays in memory. `getvalue()` hands the buffer over without a copy."""
+    """An image that stays in memory, in one buffer that is handed over without a copy."""
+
+    def reserve(self, size: int) -> None:
+        """Make room for so many bytes, before the first of them. A buffer that grows is moved, and leaves holes.
+
+        Args:
+            size: As a server announces it, who may be wrong or lie. Memory is not used before it is written to.
+        """
+        super().__init__(bytes(max(0, min(size, _MOST_RESERVED))))
 
     @property
     def size(self) -> int:
@@ -24,6 +34,7 @@ class MemorySink(io.BytesIO):
 
     async def rescue(self) -> bytes:
         """All bytes that it was given."""
+        self.truncate()
         return self.getvalue()
 
     async def discard(self) -> None:
@@ -39,15 +50,21 @@ class Sinks:
 
     Args:
         folder: Where the images are to be written, or `None` to keep them in memory.
+
+    Attributes:
+        expected: How many bytes the images of the answer that is being read will have together, if that is known.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._open: Callable[[], ImageSink] = MemorySink if folder is None else lambda: FileSink(folder)
         self._sinks: list[ImageSink] = []
+        self.expected = 0
 
     def open(self) -> ImageSink:
         """A place for one more image."""
         sink = self._open()
+        if isinstance(sink, MemorySink) and self.expected:
+            sink.reserve(self.expected - sum(other.size for other in self._sinks))
         self._sinks.append(sink)
         return sink
 

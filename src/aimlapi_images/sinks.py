@@ -19,7 +19,7 @@ from typing import Final, Self, TypeVar
 
 from aimlapi_images.files import open_part, put_in_place
 
-PIECE_BYTES: Final = 256 * 2**10
+PIECE_BYTES: Final = 512 * 2**10
 
 ResultT = TypeVar("ResultT")
 

@@ -15,17 +15,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import aiohttp
 import httpx
 import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aimlapi_images.transports.buffers import receive_buffer
+from aimlapi_images.transports.buffers import AHEAD_BYTES, ReluctantSocket, receive_buffer
 from aimlapi_images.transports.proxies import EnvironmentProxies
 
 _PIECE_BYTES: Final = 64 * 2**10
+_READING_BYTES: Final = 128 * 2**10  # and twice as much: what the event loop reads at once
 _LONGEST_HEADER: Final = 64 * 2**10
 
 # The first that fits. What cannot be told for sure counts as sent: what was not may be sent again.
@@ -66,7 +67,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if proxy.url.scheme not in ("http", "https"):
                 raise ValueError(f"the proxy {proxy.url.copy_with(userinfo=b'')} is not one that aiohttp can use")
         self._session: aiohttp.ClientSession | None = None
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._sockets: WeakValueDictionary[int, ReluctantSocket] = WeakValueDictionary()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         session = self._session
@@ -100,7 +101,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response, request),
+            stream=_Body(response, request, self._socket_of(response)),
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
         )
 
@@ -120,17 +121,23 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
-            read_bufsize=_PIECE_BYTES,
+            read_bufsize=AHEAD_BYTES,
         )
+
+    def _socket_of(self, response: aiohttp.ClientResponse) -> ReluctantSocket | None:
+        """Where a response's body comes from, if that is still to come."""
+        transport = response.connection and response.connection.transport
+        connected = transport and transport.get_extra_info("socket")
+        return self._sockets.get(connected.fileno()) if connected else None
 
     def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, place = address
         if check := _check_address.get():
             check(str(place[0]))
-        new = socket.socket(family, kind, protocol)
+        new = ReluctantSocket(family, kind, protocol)
         for option in receive_buffer(len(self._sockets)):
             new.setsockopt(*option)
-        self._sockets.add(new)
+        self._sockets[new.fileno()] = new
         return new
 
 
@@ -151,16 +158,24 @@ class _Expectation:
 class _Body(httpx.AsyncByteStream):
     """A response's body, in pieces as they come from the network."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, request: httpx.Request, connection: ReluctantSocket | None
+    ) -> None:
         self._response = response
         self._request = request
+        self._socket = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._socket is not None:
+            self._socket.wanted = True
+        self._response.content.set_read_chunk_size(_READING_BYTES)
         with _errors_as_httpx(self._request):
             async for piece in self._response.content.iter_any():
                 yield piece
 
     async def aclose(self) -> None:
+        if self._socket is not None:
+            self._socket.wanted = False
         # Closes the connection, unless all was read: then it went back to the others by itself.
         self._response.close()
 

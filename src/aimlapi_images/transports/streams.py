@@ -14,10 +14,9 @@ from typing import Any, Final
 import httpcore
 
 from aimlapi_images.transports.addresses import alternating, is_address
+from aimlapi_images.transports.buffers import AHEAD_BYTES
 
-# With somebody waiting for it, and with nobody: that is what each of a thousand connections may hold.
-_PIECE_BYTES: Final = 256 * 2**10
-_AHEAD_BYTES: Final = 16 * 2**10
+_PIECE_BYTES: Final = 256 * 2**10  # with somebody waiting for it
 _A_TURN: Final = 16
 _NEXT_ADDRESS_SECONDS: Final = 2.0  # after which another address is tried, if there is one
 
@@ -61,7 +60,7 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One for all connections: event loops fill it and tell of that at once.
-        return self._buffer[:_AHEAD_BYTES] if self.at_start or self._arrival is None else self._buffer
+        return self._buffer[:AHEAD_BYTES] if self.at_start or self._arrival is None else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._pieces.append(bytes(self._buffer[:nbytes]))

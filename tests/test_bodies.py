@@ -1,0 +1,131 @@
+"""Bodies wait for each other where they come fast, and only there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import httpx
+import pytest
+
+from aimlapi_images.bodies import BodyGate, announced_length
+
+LITTLE = 100
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that comes as it is told to."""
+
+    def __init__(self) -> None:
+        self.coming: asyncio.Queue[bytes] = asyncio.Queue()
+        self.begun = asyncio.Event()
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self.coming.get():
+            self.taken += 1
+            self.begun.set()
+            yield piece
+
+
+async def read(gate: BodyGate, body: Body) -> bytes:
+    read = bytearray()
+    async with aclosing(gate.pieces(httpx.Response(200, stream=body))) as pieces:
+        async for piece in pieces:
+            read += piece
+    return bytes(read)
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_fast_bodies_wait_for_their_turn() -> None:
+    gate, bodies = BodyGate(at_once=2, seconds=60), [Body() for _ in range(5)]
+    reading = [asyncio.create_task(read(gate, body)) for body in bodies]
+    for body in bodies:
+        body.coming.put_nowait(b"begin")
+    await settled()
+    assert [body.taken for body in bodies] == [1, 1, 0, 0, 0]
+
+    bodies[1].coming.put_nowait(b"")
+    await settled()
+    assert [body.taken for body in bodies] == [1, 1, 1, 0, 0]
+
+    for body in bodies:
+        body.coming.put_nowait(b"")
+    assert await asyncio.gather(*reading) == [b"begin"] * 5
+
+
+async def test_a_body_that_stalls_gives_its_place_away_and_waits_for_another() -> None:
+    gate, stalled, other, third = BodyGate(at_once=1, seconds=0.01, little=LITTLE), Body(), Body(), Body()
+    reading = [asyncio.create_task(read(gate, body)) for body in (stalled, other, third)]
+    other.coming.put_nowait(b"o")
+    other.coming.put_nowait(b"")
+
+    assert await asyncio.wait_for(reading[1], 10) == b"o"
+
+    third.coming.put_nowait(b"t")
+    third.coming.put_nowait(b"")
+    stalled.coming.put_nowait(b"s")
+    stalled.coming.put_nowait(b"")
+    assert await asyncio.wait_for(asyncio.gather(*reading), 10) == [b"s", b"o", b"t"]
+
+
+async def test_a_slow_body_needs_no_place() -> None:
+    gate, slow, fast = BodyGate(at_once=1, seconds=0.01, little=LITTLE), Body(), Body()
+    reading = [asyncio.create_task(read(gate, body)) for body in (slow, fast)]
+    slow.coming.put_nowait(b"s")
+    fast.coming.put_nowait(bytes(LITTLE))
+    await asyncio.wait_for(fast.begun.wait(), 10)
+
+    slow.coming.put_nowait(b"s")
+    await settled()
+
+    assert slow.taken == 2  # while the other one has the only place
+    for body in (slow, fast):
+        body.coming.put_nowait(b"")
+    assert await asyncio.gather(*reading) == [b"ss", bytes(LITTLE)]
+
+
+async def test_a_body_that_keeps_coming_keeps_its_place() -> None:
+    gate, fast, other = BodyGate(at_once=1, seconds=0.05, little=LITTLE), Body(), Body()
+    reading = [asyncio.create_task(read(gate, body)) for body in (fast, other)]
+    other.coming.put_nowait(b"o")
+    until = asyncio.get_running_loop().time() + 0.3
+    while asyncio.get_running_loop().time() < until:
+        fast.coming.put_nowait(bytes(LITTLE))
+        await asyncio.sleep(0)
+    assert (fast.taken > 1, other.taken) == (True, 0)
+
+    for body in (fast, other):
+        body.coming.put_nowait(b"")
+    assert (await asyncio.gather(*reading))[1] == b"o"
+
+
+async def test_a_reader_who_leaves_frees_the_place() -> None:
+    gate = BodyGate(at_once=1, seconds=60)
+    first = asyncio.create_task(read(gate, Body()))
+    await settled()
+    first.cancel()
+    body = Body()
+    body.coming.put_nowait(b"")
+
+    assert await asyncio.wait_for(read(gate, body), 10) == b""
+    assert first.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({"content-length": "1500"}, 1500),
+        ({}, 0),
+        ({"content-length": "-1"}, 0),
+        ({"content-length": "9" * 16}, 0),
+        ({"content-length": "1500", "content-encoding": "gzip"}, 0),
+    ],
+)
+def test_a_length_is_taken_from_headers_that_tell_it(headers: dict[str, str], length: int) -> None:
+    assert announced_length(httpx.Response(200, headers=headers)) == length
