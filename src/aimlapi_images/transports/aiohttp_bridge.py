@@ -26,7 +26,7 @@ from aimlapi_images.transports.buffers import AHEAD_BYTES, ReluctantSocket, rece
 from aimlapi_images.transports.proxies import EnvironmentProxies
 
 _PIECE_BYTES: Final = 64 * 2**10
-_READING_BYTES: Final = 128 * 2**10  # and twice as much: what the event loop reads at once
+_READING_BYTES: Final = 256 * 2**10  # what the event loop reads at once
 _LONGEST_HEADER: Final = 64 * 2**10
 
 # The first that fits. What cannot be told for sure counts as sent: what was not may be sent again.
@@ -168,9 +168,8 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._socket is not None:
             self._socket.wanted = True
-        self._response.content.set_read_chunk_size(_READING_BYTES)
         with _errors_as_httpx(self._request):
-            async for piece in self._response.content.iter_any():
+            async for piece in self._response.content.iter_chunked(_READING_BYTES):
                 yield piece
 
     async def aclose(self) -> None:
