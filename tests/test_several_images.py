@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, steps
 from conftest import KEY, PIXEL, Script
+from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
+from virtual_time import run_in_virtual_time
 
 GIF = b"GIF89a\x02\x00\x01\x00\x00\x00\x00;"
 COST = {"meta": {"usage": {"credits_used": 10, "usd_spent": 0.000005}}}
@@ -72,6 +76,89 @@ async def test_what_is_not_an_image_does_not_take_the_rest_with_it(broken: dict[
 
     assert [image.data for image in caught.value.images] == [PIXEL]
     assert client.spending.orders == 1
+
+
+def answer(*entries: str | bytes) -> Behaviour:
+    """The answer to an order with these images: as they are, or at these paths of the same server."""
+    return lambda server, _: reply(
+        200, {"data": [{"url": server.origin + each} if isinstance(each, str) else entry(each) for each in entries]}
+    )
+
+
+def at_paths(**replies: Reply) -> Behaviour:
+    return lambda _, request: replies[request.target.strip("/")]
+
+
+async def test_every_url_that_cannot_be_fetched_is_told() -> None:
+    gets = at_paths(one=reply(404), two=reply(200, GIF), three=reply(410), four=reply(403))
+    with MisbehavingServer([answer("/one", PIXEL, "/two", "/three", "/four")], [gets]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert [image.data for image in caught.value.images] == [PIXEL, GIF]
+    assert caught.value.url == f"{server.origin}/one"
+    assert caught.value.urls == tuple(f"{server.origin}/{path}" for path in ("one", "three", "four"))
+    assert f"; not fetched either: {server.origin}/three, {server.origin}/four; what came whole is in" in str(
+        caught.value
+    )
+
+
+async def test_a_url_is_told_beside_another_error() -> None:
+    with MisbehavingServer([answer(b"<html>", "/lost")]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            with pytest.raises(errors.DecodeError, match=r"; not fetched either: http.*/lost") as caught:
+                await client.generate("x")
+
+    assert caught.value.urls == (f"{server.origin}/lost",)
+
+
+async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path: Path) -> None:
+    gets = at_paths(one=SILENCE, two=reply(200, GIF), three=SILENCE)
+    with MisbehavingServer([answer("/one", PIXEL, "/two", "/three")], [gets]) as server:
+        async with ImageClient(KEY, base_url=server.origin, deadline=1) as client:
+            with pytest.raises(errors.DeadlineExceededError) as held:
+                await client.generate("x")
+            with pytest.raises(errors.DeadlineExceededError) as written:
+                await client.generate("x", to=tmp_path / "fox")
+
+    for caught in (held, written):
+        assert [image.data for image in caught.value.images] == [PIXEL, GIF]
+        assert (caught.value.phase, caught.value.may_be_billed) == ("download", True)
+        assert caught.value.urls == (f"{server.origin}/one", f"{server.origin}/three")
+        assert caught.value.url == f"{server.origin}/one"
+        assert f"; it is billed, and its 2 images are at {server.origin}/one, {server.origin}/three;" in str(
+            caught.value
+        )
+    assert [image.path for image in held.value.images] == [None, None]
+    assert [image.path for image in written.value.images] == [tmp_path / "fox-2.png", tmp_path / "fox-3.gif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fox-2.png", "fox-3.gif"]
+    assert f"in this error's `images`, written to {tmp_path / 'fox-2.png'}, {tmp_path / 'fox-3.gif'}" in str(
+        written.value
+    )
+    assert server.count("POST") == 2
+
+
+@pytest.mark.parametrize("entries", [[entry(PIXEL)], [entry(PIXEL), {"url": "https://a/1"}, entry(GIF)]])
+def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
+    entries: Sequence[dict[str, str]], tmp_path: Path
+) -> None:
+    async def slow(step: steps.Step) -> None:
+        if isinstance(step, steps.Generated):
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        async with client_for(httpx.Response(200, json={"data": entries}), observer=slow) as client:
+            await client.generate("x", to=tmp_path / "fox", deadline=30)
+
+    with pytest.raises(errors.DeadlineExceededError, match="during the wait for the observer") as caught:
+        run_in_virtual_time(main())
+
+    assert [image.data for image in caught.value.images] == [PIXEL, GIF][: len(caught.value.images)]
+    assert len(caught.value.images) == sum("b64_json" in each for each in entries)
+    assert caught.value.urls == tuple(each["url"] for each in entries if "url" in each)
+    assert caught.value.phase == "observer"
+    assert len(list(tmp_path.iterdir())) == len(caught.value.images)
 
 
 async def test_every_url_is_told_before_the_first_is_fetched() -> None:

@@ -37,12 +37,14 @@ class ImageError(Exception):
         order: The id of the order that failed, or `None` where it never became one.
         may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
         log: What the provider's log says of the last attempt, if it was asked and knew it.
-        images: What the same answer brought beside what went wrong, whole.
+        images: What the same answer brought beside what went wrong, whole; written to the path given, if there is one.
+        urls: Where further images of it are, that are paid for and were not fetched. These URLs expire.
     """
 
     may_be_billed: bool = False
     log: LogEntry | None = None
     images: tuple[GeneratedImage, ...] = ()
+    urls: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, order: str | None = None) -> None:
         super().__init__(message)
@@ -202,7 +204,7 @@ class DownloadError(ImageError):
     Fetch `url` again, soon: these URLs expire. Generating again would be billed again.
 
     Attributes:
-        url: Where the image is.
+        url: Where the image is; `urls` has those of the others, too.
         usage: What the order cost.
         inference_id: The API's id of the request, to ask the provider about it.
     """
@@ -220,6 +222,7 @@ class DownloadError(ImageError):
     ) -> None:
         super().__init__(message, order=order)
         self.url = url
+        self.urls = (url,)
         self.usage = usage
         self.inference_id = inference_id
 
@@ -229,16 +232,17 @@ class DeadlineExceededError(ImageError, TimeoutError):
 
     Attributes:
         phase: What it was doing: `queue` (waiting for its turn), `request` (waiting for the API), `backoff`
-            (waiting to try again), `log` (waiting for the provider's log to tell of it) or `download` (fetching
-            the image, which is paid for).
-        url: Where the image is, if the API said so.
+            (waiting to try again), `log` (waiting for the provider's log to tell of it), `observer` (waiting for
+            it to note an image that is paid for) or `download` (fetching it).
+        url: Where the image is, if the API said so; `urls` has those of the others, too.
     """
 
-    def __init__(self, message: str, *, phase: str, may_be_billed: bool, url: str | None, order: str) -> None:
+    def __init__(self, message: str, *, phase: str, may_be_billed: bool, urls: tuple[str, ...], order: str) -> None:
         super().__init__(message, order=order)
         self.phase = phase
         self.may_be_billed = may_be_billed
-        self.url = url
+        self.url = urls[0] if urls else None
+        self.urls = urls
 
 
 class NotSavedError(ImageError):
