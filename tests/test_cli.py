@@ -240,6 +240,27 @@ def test_another_model_is_sent_unchecked(capsys: pytest.CaptureFixture[str]) -> 
     assert "There is no model 'acme/new'" in err
 
 
+def test_every_paid_image_that_cannot_be_written_is_rescued(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def remove_the_folder(request: Request) -> Response:
+        (tmp_path / "there").rmdir()
+        return JSONResponse({"data": PIXEL_ANSWER["data"] * 2})
+
+    for name in ("there", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("AIML_API_KEY", KEY)
+    app = Starlette(routes=[Route("/v1/images/generations", remove_the_folder, methods=["POST"])])
+    with emulator.serve(app) as running:
+        code, _, err = run(capsys, "generate", "x", "-o", "there/fox", "--base-url", running.base_url)
+
+    rescued = sorted((tmp_path / "elsewhere").iterdir())
+    assert code == 2
+    assert [size_of(path) for path in rescued] == [(1, 1), (1, 1)]
+    assert all(f"what came is rescued as {path}" in err for path in rescued)
+
+
 def test_a_paid_image_that_cannot_be_written_is_rescued(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from aimlapi_images.cli.emulator import emulated
-from aimlapi_images.cli.endings import INTERRUPTED, UNKNOWN, USAGE, complain, exit_code
+from aimlapi_images.cli.endings import INTERRUPTED, complain, exit_code
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
@@ -94,14 +94,8 @@ def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[Genera
         call["model"] = ordering.model
     try:
         image = asyncio.run(_ask(ordering, settings, ask, call))
-    except errors.NotSavedError as error:
-        complain(f"{error}; {rescue(error.image.data, error.image.order)}")
-        return USAGE
-    except errors.DecodeError as error:
-        complain(f"{error}; {rescue(error.data, str(error.order))}" if error.data else str(error))
-        return UNKNOWN
     except errors.ImageError as error:
-        complain(str(error))
+        complain("; ".join([str(error), *rescue(error)]))
         return exit_code(error)
     except KeyboardInterrupt:
         complain("interrupted: if the request was sent already, it may be billed")
