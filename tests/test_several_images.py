@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, steps
+from aimlapi_images.generations import new_generation
 from conftest import KEY, PIXEL, Script
 from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
 from virtual_time import run_in_virtual_time
@@ -53,6 +54,27 @@ async def test_each_is_written_beside_the_first_and_over_no_other_file(tmp_path:
     assert [each.path and each.path.read_bytes() for each in image.others] == [GIF, GIF, PIXEL]
     assert (tmp_path / "fox-2.gif").read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 5
+
+
+async def test_several_large_images_may_be_longer_than_one(tmp_path: Path) -> None:
+    large = [b'{"b64_json": "' + base64.b64encode(PIXEL), *[b"A" * 2**20] * 52, b'"}']
+    answer = Reply([b"HTTP/1.1 200 OK\r\n\r\n", b'{"data": [', *large, b",", *large, b"]}"])
+    with MisbehavingServer([answer]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            image = await client.generate("x", model="acme/new", options={"n": 2}, to=tmp_path / "two")
+            with pytest.raises(errors.DecodeError, match="the answer is too large: more than 100,663,296 bytes"):
+                await client.generate("x", model="acme/new", to=tmp_path / "one")
+
+    assert [each.file_size for each in (image, *image.others)] == [len(PIXEL) + 39 * 2**20] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["two-2.png", "two.png"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, 1), ({"n": 3}, 3), ({"num_images": "4"}, 4), ({"n": 0}, 1), ({"n": "many"}, 1), ({"n": 10**9}, 10)],
+)
+def test_an_order_knows_how_many_images_it_asks_for(fields: dict[str, Any], expected: int) -> None:
+    assert new_generation("x", model="acme/new", parameters={}, options=fields).count == expected
 
 
 async def test_what_cannot_be_fetched_does_not_take_the_rest_with_it() -> None:

@@ -17,11 +17,15 @@ from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.files import check_target
 from aimlapi_images.formats import with_extension
+from aimlapi_images.lenient import number
 
 _DEFAULT_FORMAT = "png"
+_COUNTED_BY = ("n", "num_images")
+# What the models give at the most, and what an answer may be long for.
+_MOST_IMAGES = 10
 # The schema does not say what a price depends on: what makes an image larger, better or more than one.
 _PRICED_BY = (
-    *("model", "n", "num_images", "quality"),
+    *("model", *_COUNTED_BY, "quality"),
     *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
 )
 
@@ -57,6 +61,12 @@ class Order(abc.ABC):
         """What decides the price: orders of one kind cost about the same."""
         parameters = self.parameters
         return type(self), *(repr(parameters.get(name)) for name in _PRICED_BY)
+
+    @property
+    def count(self) -> int:
+        """How many images were asked for, from 1 to 10."""
+        asked = (number(self.parameters.get(name)) or 1 for name in _COUNTED_BY)
+        return int(min(max(1, *asked), _MOST_IMAGES))
 
     def request_id(self, attempt: int) -> str:
         """The client request id of one attempt, counted from 1."""
