@@ -93,6 +93,19 @@ async def test_the_key_is_nowhere_to_be_seen(
     _assert_unmarked([request.head.decode("latin-1") for request in server.requests if request.method == "GET"])
 
 
+async def test_what_an_answer_without_an_image_says_is_shown_without_the_key() -> None:
+    answer = {"data": [{"b64_json": "", "error": "Not for " + MARKED}], "why": "é" * 1000}
+    with MisbehavingServer([reply(200, answer)]) as server:
+        async with ImageClient(MARKED, base_url=server.origin) as client:
+            with pytest.raises(errors.NoImageError) as caught:
+                await client.generate("x")
+
+    assert caught.value.body == {"data": [{"b64_json": "", "error": "Not for [API key]"}], "why": "é" * 1000}
+    assert 'It says: {"data": [{"b64_json": "", "error": "Not for [API key]"}], "why": "éé' in str(caught.value)
+    assert len(str(caught.value)) < 400
+    _assert_unmarked(_texts(caught.value))
+
+
 ESCAPED_KEY = "sk/marked+Zq7Xw9Kv3Jp5Rt1\\Ny8%Lm2"
 ESCAPES: list[Callable[[str], str]] = [
     lambda key: key,

@@ -162,13 +162,17 @@ class NoImageError(ImageError):
 
     Attributes:
         inference_id: The API's id of the request, to ask the provider about it.
+        body: What the answer says instead, as in `APIStatusError`.
     """
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, inference_id: str | None = None, order: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, inference_id: str | None = None, body: object = None, order: str | None = None
+    ) -> None:
         super().__init__(message, order=order)
         self.inference_id = inference_id
+        self.body = body
 
 
 class DecodeError(ImageError):
