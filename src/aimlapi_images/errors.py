@@ -35,6 +35,7 @@ class ImageError(Exception):
 
     Attributes:
         order: The id of the order that failed, or `None` where it never became one.
+        inference_id: The API's id of the request, to ask the provider about it, if it is known.
         may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
         log: What the provider's log says of the last attempt, if it was asked and knew it.
         images: What the same answer brought beside what went wrong, whole; written to the path given, if there is one.
@@ -46,9 +47,10 @@ class ImageError(Exception):
     images: tuple[GeneratedImage, ...] = ()
     urls: tuple[str, ...] = ()
 
-    def __init__(self, message: str, *, order: str | None = None) -> None:
+    def __init__(self, message: str, *, order: str | None = None, inference_id: str | None = None) -> None:
         super().__init__(message)
         self.order = order
+        self.inference_id = inference_id
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -93,7 +95,6 @@ class APIStatusError(ImageError):
         status: The HTTP status.
         message: What the API said, or what the status means where it said nothing readable.
         request_id: `requestId` of the error body, if there was one.
-        inference_id: The `x-inference-id` header, if there was one.
         body: The error body: decoded JSON, or the beginning of the text that came instead.
         retry_after: Seconds to wait as the API asked, or `None` if it did not say.
     """
@@ -109,11 +110,10 @@ class APIStatusError(ImageError):
         retry_after: float | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(f"HTTP {status}: {message}", order=order)
+        super().__init__(f"HTTP {status}: {message}", order=order, inference_id=inference_id)
         self.status = status
         self.message = message
         self.request_id = request_id
-        self.inference_id = inference_id
         self.body = body
         self.retry_after = retry_after
 
@@ -161,7 +161,6 @@ class NoImageError(ImageError):
     """The API reported success, and its answer has no image in it.
 
     Attributes:
-        inference_id: The API's id of the request, to ask the provider about it.
         body: What the answer says instead, as in `APIStatusError`.
     """
 
@@ -170,8 +169,7 @@ class NoImageError(ImageError):
     def __init__(
         self, message: str, *, inference_id: str | None = None, body: object = None, order: str | None = None
     ) -> None:
-        super().__init__(message, order=order)
-        self.inference_id = inference_id
+        super().__init__(message, order=order, inference_id=inference_id)
         self.body = body
 
 
@@ -182,7 +180,6 @@ class DecodeError(ImageError):
         data: What came in place of an image, base64 decoded as far as it is right; empty if it was more than is
             read.
         url: Where it came from, if it did not come in the answer itself.
-        inference_id: The API's id of the request, to ask the provider about it.
     """
 
     may_be_billed = True
@@ -196,10 +193,9 @@ class DecodeError(ImageError):
         inference_id: str | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(message, order=order)
+        super().__init__(message, order=order, inference_id=inference_id)
         self.data = data
         self.url = url
-        self.inference_id = inference_id
 
 
 class DownloadError(ImageError):
@@ -210,7 +206,6 @@ class DownloadError(ImageError):
     Attributes:
         url: Where the image is; `urls` has those of the others, too.
         usage: What the order cost.
-        inference_id: The API's id of the request, to ask the provider about it.
     """
 
     may_be_billed = True
@@ -224,11 +219,10 @@ class DownloadError(ImageError):
         inference_id: str | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(message, order=order)
+        super().__init__(message, order=order, inference_id=inference_id)
         self.url = url
         self.urls = (url,)
         self.usage = usage
-        self.inference_id = inference_id
 
 
 class DeadlineExceededError(ImageError, TimeoutError):
