@@ -79,7 +79,7 @@ def test_a_name_from_the_prompt_is_never_taken(capsys: pytest.CaptureFixture[str
     [
         (["-o", "fox.jpeg"], "fox.jpeg"),
         (["-o", "fox.webp"], "fox.webp"),
-        (["-o", "fox.gif"], "fox.png"),
+        (["-o", "fox.gif", "--output-format", "png"], "fox.png"),
         (["-o", "fox.jpg", "--output-format", "webp"], "fox.webp"),
     ],
 )
@@ -180,6 +180,10 @@ USAGE: list[tuple[list[str], str]] = [
     (["x" * 32_001, "--emulator"], "prompt has 32,001 characters"),
     (["x", "--emulator", "--background", "transparent", "--output-format", "jpeg"], "needs output_format"),
     (["x", "--emulator", "-o", "missing/x.png"], "the folder does not exist: missing"),
+    (
+        ["x", "--emulator", "-o", "x.gif"],
+        "x.gif: openai/gpt-image-1-5 makes no gif, but png, jpeg, webp",
+    ),
     (["x", "--emulator", "-o", "there.png"], "a file is there already: there.png"),
     (["x", "--emulator", "--timeout", "0"], "timeout is 0.0"),
     (["x"], "no API key: set AIMLAPI_API_KEY (or AIML_API_KEY)"),

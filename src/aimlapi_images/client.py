@@ -144,7 +144,7 @@ class ImageClient(AccountClient):
             quality: The more, the longer it takes and the more it costs.
             background: `transparent` needs the output format png or webp.
             moderation: How strict the content moderation is.
-            output_format: The image's format.
+            output_format: The image's format. If `None`, the extension of `to` says it, if it is one of an image.
             output_compression: 0 to 100, for jpeg and webp.
             response_format: Whether the API sends the image itself or a URL to fetch it from. The result is
                 the same; a URL is fetched at once.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images import schema
-from aimlapi_images.cli.fields import field_options, format_asked_by, named_value
+from aimlapi_images.cli.fields import field_options, named_value
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def generate(prompt: str, more: tuple[str, ...], **options: Any) -> int:
     """
     ordering, fields = split_options(options)
     fields |= dict(map(named_value, more))
-    fields = {**format_asked_by(ordering.output, schema.generation_request(ordering.model)), **fields}
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         return await client.generate(prompt, options=fields, **call)
