@@ -147,6 +147,18 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
     assert "Exit codes: 0 done" in words
 
 
+def test_the_help_for_a_model_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "No schema is stored for acme/new: what `--field NAME=VALUE` says is sent unchecked, and the other options"
+
+    _, unknown, _ = run(capsys, "generate", "--model", "acme/new", "--help")
+    _, known, _ = run(capsys, "generate", "--model", "openai/gpt-image-1-5", "--help")
+    _, plain, _ = run(capsys, "generate", "--help")
+
+    assert said in " ".join(unknown.split())
+    assert "--size" in unknown
+    assert "No schema is stored" not in known + plain
+
+
 @pytest.mark.parametrize(
     ("field", "given", "expected"),
     [
