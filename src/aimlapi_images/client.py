@@ -23,7 +23,7 @@ from aimlapi_images.queries import Queries
 from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.sending import Sender
-from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, positive
+from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, expect_async, positive
 from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
 
@@ -96,8 +96,8 @@ class ImageClient(AccountClient):
         rate = positive("requests_per_minute", requests_per_minute)
         expect("retry", retry, RetryPolicy)
         expect("budget", budget, Budget | None)
-        if observer is not None and not callable(observer):
-            raise InvalidRequestError(f"observer is {observer!r}, and has to be an async function")
+        if observer is not None:
+            expect_async("observer", observer)
         connections = Connections(
             api_key=api_key,
             base_url=base_url,
