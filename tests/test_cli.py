@@ -237,6 +237,17 @@ def test_exit_codes_tell_a_refusal_from_trouble(
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIML_API_KEY", KEY)
+
+    _, _, err = run(capsys, "generate", "x", "-o", "x.gif", "--base-url", "http://gateway.corp")
+
+    warning, error = err.splitlines()
+    assert warning.startswith("aimlapi-images: the API key goes to gateway.corp unencrypted, ")
+    assert error.startswith("aimlapi-images: x.gif: ")
+
+
 def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIML_API_KEY", KEY)
     with emulator.serve() as running:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
+import warnings
 from collections.abc import Generator, Mapping
 from typing import Final, Never
 
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.guard import is_public
 
 DEFAULT_BASE_URL: Final = "https://api.aimlapi.com"
 KEY_VARIABLES: Final = ("AIMLAPI_API_KEY", "AIML_API_KEY")
@@ -55,6 +58,18 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
     if url.query or url.fragment:
         raise InvalidRequestError(f"base URL {shown} has to end with its path: no query, no fragment")
     return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
+
+
+def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
+    """Warn that a key goes over plain http, unless it stays on this machine or in a private network."""
+    host = base_url.host.rstrip(".")
+    try:
+        private = not is_public(ipaddress.ip_address(host))
+    except ValueError:
+        private = "." not in host or host.endswith((".localhost", ".local"))
+    if base_url.scheme == "http" and not private:
+        message = f"the API key goes to {host} unencrypted, for all on the way to read: use https, if that can be"
+        warnings.warn(message, stacklevel=stacklevel + 1)
 
 
 class BearerAuth(httpx.Auth):
