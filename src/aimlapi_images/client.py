@@ -64,8 +64,8 @@ class ImageClient(AccountClient):
         deadline: Seconds for each order, its waiting, retries and download included; no limit if `None`.
         retry: What is sent again, and when. What may have been billed is not, by default.
         budget: How much all orders of this client may cost together; any amount if `None`.
-        observer: Is told each step of each order, and is waited for before the next one is taken: when it
-            returns from `Generated`, the download begins.
+        observer: An async function that is told each step of each order, and is waited for before the next one is
+            taken: when it returns from `Generated`, the download begins.
         transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
         download_transport: What carries downloads of image URLs; `transport` if `None`.
         headers: Sent with each request to the API, and not with downloads.
@@ -166,7 +166,7 @@ class ImageClient(AccountClient):
             OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
             NoImageError: The API reported success without an image.
             DecodeError: What came is not an image.
-            DeadlineExceededError: Its time was up.
+            DeadlineExceededError: Its time was up. Images that had come by then are in the error's `images`.
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """
