@@ -46,6 +46,27 @@ def test_the_base_url_may_end_with_v1_or_not(given: str | None, environment: dic
     assert str(find_base_url(given, environment)) == expected
 
 
+@pytest.mark.parametrize("host", ["api.aimlapi.com", "gateway.corp.", "8.8.8.8", "[2001:4860:4860::8888]:8080"])
+def test_a_key_that_goes_unencrypted_is_warned_of_where_the_client_is_made(host: str) -> None:
+    with pytest.warns(UserWarning, match="the API key goes to .* unencrypted, .* use https") as warned:
+        ImageClient(KEY, base_url=f"http://{host}")
+
+    assert [each.filename for each in warned] == [__file__]
+    assert KEY not in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://api.aimlapi.com", "http://localhost:8400", "http://api.localhost", "http://printer.local"),
+        *("http://127.0.0.1:8400", "http://[::1]:8400", "http://10.1.2.3", "http://192.168.0.9", "http://gateway"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_key_that_stays_near_is_not_warned_of(url: str) -> None:
+    ImageClient(KEY, base_url=url)
+
+
 @pytest.mark.parametrize("base_url", ["https://proxy.example/aiml", "https://proxy.example/aiml/v1/"])
 async def test_the_path_of_a_proxy_is_kept(base_url: str) -> None:
     script = Script(httpx.Response(200, json=PIXEL_ANSWER))

@@ -79,7 +79,7 @@ def test_a_name_from_the_prompt_is_never_taken(capsys: pytest.CaptureFixture[str
     [
         (["-o", "fox.jpeg"], "fox.jpeg"),
         (["-o", "fox.webp"], "fox.webp"),
-        (["-o", "fox.gif"], "fox.png"),
+        (["-o", "fox.gif", "--output-format", "png"], "fox.png"),
         (["-o", "fox.jpg", "--output-format", "webp"], "fox.webp"),
     ],
 )
@@ -147,6 +147,18 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
     assert "Exit codes: 0 done" in words
 
 
+def test_the_help_for_a_model_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "No schema is stored for acme/new: what `--field NAME=VALUE` says is sent unchecked, and the other options"
+
+    _, unknown, _ = run(capsys, "generate", "--model", "acme/new", "--help")
+    _, known, _ = run(capsys, "generate", "--model", "openai/gpt-image-1-5", "--help")
+    _, plain, _ = run(capsys, "generate", "--help")
+
+    assert said in " ".join(unknown.split())
+    assert "--size" in unknown
+    assert "No schema is stored" not in known + plain
+
+
 @pytest.mark.parametrize(
     ("field", "given", "expected"),
     [
@@ -180,6 +192,10 @@ USAGE: list[tuple[list[str], str]] = [
     (["x" * 32_001, "--emulator"], "prompt has 32,001 characters"),
     (["x", "--emulator", "--background", "transparent", "--output-format", "jpeg"], "needs output_format"),
     (["x", "--emulator", "-o", "missing/x.png"], "the folder does not exist: missing"),
+    (
+        ["x", "--emulator", "-o", "x.gif"],
+        "x.gif: openai/gpt-image-1-5 makes no gif, but png, jpeg, webp",
+    ),
     (["x", "--emulator", "-o", "there.png"], "a file is there already: there.png"),
     (["x", "--emulator", "--timeout", "0"], "timeout is 0.0"),
     (["x"], "no API key: set AIMLAPI_API_KEY (or AIML_API_KEY)"),
@@ -221,6 +237,17 @@ def test_exit_codes_tell_a_refusal_from_trouble(
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIML_API_KEY", KEY)
+
+    _, _, err = run(capsys, "generate", "x", "-o", "x.gif", "--base-url", "http://gateway.corp")
+
+    warning, error = err.splitlines()
+    assert warning.startswith("aimlapi-images: the API key goes to gateway.corp unencrypted, ")
+    assert error.startswith("aimlapi-images: x.gif: ")
+
+
 def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIML_API_KEY", KEY)
     with emulator.serve() as running:
@@ -238,6 +265,27 @@ def test_another_model_is_sent_unchecked(capsys: pytest.CaptureFixture[str]) -> 
 
     assert code == 3
     assert "There is no model 'acme/new'" in err
+
+
+def test_every_paid_image_that_cannot_be_written_is_rescued(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def remove_the_folder(request: Request) -> Response:
+        (tmp_path / "there").rmdir()
+        return JSONResponse({"data": PIXEL_ANSWER["data"] * 2})
+
+    for name in ("there", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("AIML_API_KEY", KEY)
+    app = Starlette(routes=[Route("/v1/images/generations", remove_the_folder, methods=["POST"])])
+    with emulator.serve(app) as running:
+        code, _, err = run(capsys, "generate", "x", "-o", "there/fox", "--base-url", running.base_url)
+
+    rescued = sorted((tmp_path / "elsewhere").iterdir())
+    assert code == 2
+    assert [size_of(path) for path in rescued] == [(1, 1), (1, 1)]
+    assert all(f"what came is rescued as {path}" in err for path in rescued)
 
 
 def test_a_paid_image_that_cannot_be_written_is_rescued(

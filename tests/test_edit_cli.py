@@ -64,6 +64,21 @@ def test_several_images_become_one_in_the_format_of_the_name(capsys: pytest.Capt
     assert known["parameters"]["output_format"] == "webp"
 
 
+def test_a_field_that_is_no_option_is_sent_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys, "blue.png", "-p", "x", "--field", "user=me", "--field", "seed=7", "--quality", "low", "--json",
+        "--emulator",
+    )  # fmt: skip
+
+    assert code == 0
+    assert json.loads(out)["parameters"] == {
+        "model": "openai/gpt-image-1-5",
+        "quality": "low",
+        "seed": 7,
+        "user": "me",
+    }
+
+
 def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "blue.png", "-p", "Make it night!", "--emulator")
 
@@ -85,6 +100,8 @@ def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
             ["blue.png", "-p", "x", "--mask-box", "290,0,20,20"],
             "the box 290,0,20,20 is not inside the image, of 300x200",
         ),
+        (["blue.png", "-p", "x", "--field", "seed"], "'seed' is not NAME=VALUE"),
+        (["blue.png", "-p", "x", "--field", "sizes=1x1"], "sizes in options is no field of this model: is size meant?"),
         (["missing.png", "-p", "x"], "missing.png cannot be read: No such file or directory"),
         (["missing.png", "-p", "x", "--mask-box", "1,2,3,4"], "missing.png cannot be read: No such file or directory"),
         (["blue.png", "-p", "x", "--mask", "blue.png"], "the mask has no alpha channel"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from typing import get_args
 
 import pytest
 
 import aimlapi_images
-from aimlapi_images import errors
+import aimlapi_rest.models
+from aimlapi_images import errors, schema
 from aimlapi_images.errors import ImageError
 
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ImageError)]
@@ -33,12 +35,19 @@ def test_every_error_is_public() -> None:
 
 
 def test_public_names_resolve_and_others_do_not() -> None:
+    aliases = {"ImageInput", "Observer", *aimlapi_images._VALUES}
     for name in aimlapi_images.__all__:
         named = getattr(getattr(aimlapi_images, name), "__name__", None)
-        assert named == name or name == "ImageInput"  # which is an alias for several types
+        assert named == name or name in aliases
         assert name in dir(aimlapi_images)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         getattr(aimlapi_images, "Nonsense")  # noqa: B009 - types know that there is none
+
+
+def test_the_values_of_fields_are_types_of_the_schemas_values() -> None:
+    assert get_args(aimlapi_images.Size) == tuple(schema.generation_request()["properties"]["size"]["enum"])
+    for name in aimlapi_images._VALUES:
+        assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.models, f"ImageGenerationRequest{name}")
 
 
 @pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])

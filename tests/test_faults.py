@@ -325,7 +325,7 @@ async def test_a_name_that_does_not_exist_was_not_sent(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    async with make_client("http://nowhere.invalid") as client:
+    async with make_client("https://nowhere.invalid") as client:
         (error,) = await _all(client, "x")
 
     _assert_error(error, errors.ConnectionFailedError, "no connection to nowhere.invalid", Outcome.NOT_SENT)

@@ -25,6 +25,7 @@ from aimlapi_images import (
     NotSavedError,
     emulator,
 )
+from aimlapi_images.orders import format_asked_by
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 
@@ -141,6 +142,60 @@ async def test_to_writes_the_image_and_says_where(client: ImageClient, tmp_path:
     assert image.path == tmp_path / "picture.jpg"
     assert image.path.read_bytes() == image.data
     assert [image.path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "sent", "written"),
+    [
+        ("fox.jpg", {}, "jpeg", "fox.jpg"),
+        ("fox.JPEG", {}, "jpeg", "fox.JPEG"),
+        ("fox.webp", {}, "webp", "fox.webp"),
+        ("fox.png", {}, "png", "fox.png"),
+        ("fox", {}, None, "fox.png"),
+        ("fox-1.5", {}, None, "fox-1.5.png"),
+        ("fox.jpg", {"output_format": "webp"}, "webp", "fox.webp"),
+        ("fox.jpg", {"options": {"output_format": "webp"}}, "webp", "fox.webp"),
+        ("fox.gif", {"output_format": "png"}, "png", "fox.png"),
+    ],
+)
+async def test_the_extension_asks_for_its_format_unless_the_caller_does(
+    client: ImageClient, tmp_path: Path, to: str, options: dict[str, Any], sent: str | None, written: str
+) -> None:
+    image = await client.generate("A fox", to=tmp_path / to, **options)
+    edited = await client.edit("A fox", image=image, to=tmp_path / f"edited-{to}", **options)
+
+    assert (image.path, edited.path) == (tmp_path / written, tmp_path / f"edited-{written}")
+    assert [each.parameters.get("output_format") for each in (image, edited)] == [sent, sent]
+
+
+async def test_an_extension_that_the_model_has_no_format_for_is_refused_unsent() -> None:
+    client, script = scripted()
+    message = r"fox\.gif: openai/gpt-image-1-5 makes no gif, but png, jpeg, webp: change the extension, or set"
+
+    with pytest.raises(InvalidRequestError, match=message):
+        await client.generate("x", to="fox.gif")
+    with pytest.raises(InvalidRequestError, match=message):
+        await client.edit("x", image=PIXEL, to="fox.gif")
+    with pytest.raises(InvalidRequestError, match='"transparent" needs output_format "png" or "webp"'):
+        await client.generate("x", to="fox.jpg", background="transparent")
+
+    assert script.requests == []
+
+
+async def test_an_extension_asks_an_unknown_model_for_nothing(tmp_path: Path) -> None:
+    client, script = scripted()
+
+    image = await client.generate("x", model="acme/new", to=tmp_path / "fox.gif")
+
+    assert script.body == {"model": "acme/new", "prompt": "x"}
+    assert image.path == tmp_path / "fox.png"
+
+
+def test_a_format_is_asked_for_in_the_models_own_spelling() -> None:
+    request = {"properties": {"output_format": {"enum": [None, "png", "jpg"]}}}
+
+    assert format_asked_by(Path("fox.jpeg"), "acme/new", request) == {"output_format": "jpg"}
+    assert format_asked_by(Path("fox.gif"), "acme/new", {"properties": {}}) == {}
 
 
 async def test_an_image_that_cannot_be_written_after_all_is_in_the_error(tmp_path: Path) -> None:

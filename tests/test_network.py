@@ -284,11 +284,11 @@ async def test_proxies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPat
     with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.origin)
         monkeypatch.setenv("http_proxy", proxy.origin)
-        async with ImageClient(KEY, base_url="http://api.example") as client:
+        async with ImageClient(KEY, base_url="http://api.local") as client:
             image = await client.generate("x")
 
     assert image.data == PIXEL
-    assert proxy.requests[0].target == "http://api.example/v1/images/generations"
+    assert proxy.requests[0].target == "http://api.local/v1/images/generations"
 
 
 @pytest.mark.parametrize(

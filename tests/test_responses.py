@@ -169,6 +169,8 @@ def test_success_without_an_image_is_an_error(body: Any) -> None:
         read_image_answer(answer(200, body, x_inference_id="inf-9"), order="o1")
 
     assert caught.value.inference_id == "inf-9"
+    assert caught.value.body == body
+    assert f": {json.dumps(body)} (order o1)" in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe", b"null"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import pickle
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -89,6 +91,48 @@ async def test_the_key_is_nowhere_to_be_seen(
     out = capfd.readouterr()
     _assert_unmarked([*seen, *logged, *(str(warning.message) for warning in recwarn), out.out, out.err])
     _assert_unmarked([request.head.decode("latin-1") for request in server.requests if request.method == "GET"])
+
+
+async def test_what_an_answer_without_an_image_says_is_shown_without_the_key() -> None:
+    answer = {"data": [{"b64_json": "", "error": "Not for " + MARKED}], "why": "é" * 1000}
+    with MisbehavingServer([reply(200, answer)]) as server:
+        async with ImageClient(MARKED, base_url=server.origin) as client:
+            with pytest.raises(errors.NoImageError) as caught:
+                await client.generate("x")
+
+    assert caught.value.body == {"data": [{"b64_json": "", "error": "Not for [API key]"}], "why": "é" * 1000}
+    assert 'It says: {"data": [{"b64_json": "", "error": "Not for [API key]"}], "why": "éé' in str(caught.value)
+    assert len(str(caught.value)) < 400
+    _assert_unmarked(_texts(caught.value))
+
+
+ESCAPED_KEY = "sk/marked+Zq7Xw9Kv3Jp5Rt1\\Ny8%Lm2"
+ESCAPES: list[Callable[[str], str]] = [
+    lambda key: key,
+    lambda key: json.dumps(key)[1:-1],
+    lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    lambda key: "".join(f"\\u{ord(each):04x}" for each in key),
+    lambda key: "".join(each if each.isalnum() else f"\\u{ord(each):04X}" for each in key),
+    lambda key: quote(key, safe=""),
+    lambda key: "".join(f"%{ord(each):02x}" for each in key),
+]
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_a_key_that_a_server_repeats_in_other_characters_is_blanked_out(
+    escape: Callable[[str], str], logged: list[str]
+) -> None:
+    repeated = escape(ESCAPED_KEY)
+    body = b'{"message": "You sent %s."}' % repeated.encode()
+    headers = {"Location": f"https://a.example/?key={repeated}"}
+    with MisbehavingServer([reply(400, body, headers), reply(200, body, headers), reply(302, b"", headers)]) as server:
+        async with ImageClient(ESCAPED_KEY, base_url=server.origin) as client:
+            results = await asyncio.gather(*(client.generate("x") for _ in range(3)), return_exceptions=True)
+
+    assert len(server.requests) == 3
+    seen = [text for result in results for text in _texts(result)]
+    assert any("[API key]" in text for text in seen)
+    assert [text for text in [*seen, *logged] if any(each in text for each in (ESCAPED_KEY, repeated))] == []
 
 
 async def test_a_key_that_a_server_repeats_in_a_header_is_in_no_log(logged: list[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, steps
+from aimlapi_images.generations import new_generation
 from conftest import KEY, PIXEL, Script
+from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
+from virtual_time import run_in_virtual_time
 
 GIF = b"GIF89a\x02\x00\x01\x00\x00\x00\x00;"
 COST = {"meta": {"usage": {"credits_used": 10, "usd_spent": 0.000005}}}
@@ -51,6 +56,27 @@ async def test_each_is_written_beside_the_first_and_over_no_other_file(tmp_path:
     assert len(list(tmp_path.iterdir())) == 5
 
 
+async def test_several_large_images_may_be_longer_than_one(tmp_path: Path) -> None:
+    large = [b'{"b64_json": "' + base64.b64encode(PIXEL), *[b"A" * 2**20] * 52, b'"}']
+    answer = Reply([b"HTTP/1.1 200 OK\r\n\r\n", b'{"data": [', *large, b",", *large, b"]}"])
+    with MisbehavingServer([answer]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            image = await client.generate("x", model="acme/new", options={"n": 2}, to=tmp_path / "two")
+            with pytest.raises(errors.DecodeError, match="the answer is too large: more than 100,663,296 bytes"):
+                await client.generate("x", model="acme/new", to=tmp_path / "one")
+
+    assert [each.file_size for each in (image, *image.others)] == [len(PIXEL) + 39 * 2**20] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["two-2.png", "two.png"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, 1), ({"n": 3}, 3), ({"num_images": "4"}, 4), ({"n": 0}, 1), ({"n": "many"}, 1), ({"n": 10**9}, 10)],
+)
+def test_an_order_knows_how_many_images_it_asks_for(fields: dict[str, Any], expected: int) -> None:
+    assert new_generation("x", model="acme/new", parameters={}, options=fields).count == expected
+
+
 async def test_what_cannot_be_fetched_does_not_take_the_rest_with_it() -> None:
     body = {"data": [{"url": "https://a/lost"}, entry(PIXEL), entry(GIF)], **COST}
     client = client_for(httpx.Response(200, json=body, headers={"x-inference-id": "i"}), httpx.Response(404))
@@ -72,6 +98,89 @@ async def test_what_is_not_an_image_does_not_take_the_rest_with_it(broken: dict[
 
     assert [image.data for image in caught.value.images] == [PIXEL]
     assert client.spending.orders == 1
+
+
+def answer(*entries: str | bytes) -> Behaviour:
+    """The answer to an order with these images: as they are, or at these paths of the same server."""
+    return lambda server, _: reply(
+        200, {"data": [{"url": server.origin + each} if isinstance(each, str) else entry(each) for each in entries]}
+    )
+
+
+def at_paths(**replies: Reply) -> Behaviour:
+    return lambda _, request: replies[request.target.strip("/")]
+
+
+async def test_every_url_that_cannot_be_fetched_is_told() -> None:
+    gets = at_paths(one=reply(404), two=reply(200, GIF), three=reply(410), four=reply(403))
+    with MisbehavingServer([answer("/one", PIXEL, "/two", "/three", "/four")], [gets]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert [image.data for image in caught.value.images] == [PIXEL, GIF]
+    assert caught.value.url == f"{server.origin}/one"
+    assert caught.value.urls == tuple(f"{server.origin}/{path}" for path in ("one", "three", "four"))
+    assert f"; not fetched either: {server.origin}/three, {server.origin}/four; what came whole is in" in str(
+        caught.value
+    )
+
+
+async def test_a_url_is_told_beside_another_error() -> None:
+    with MisbehavingServer([answer(b"<html>", "/lost")]) as server:
+        async with ImageClient(KEY, base_url=server.origin) as client:
+            with pytest.raises(errors.DecodeError, match=r"; not fetched either: http.*/lost") as caught:
+                await client.generate("x")
+
+    assert caught.value.urls == (f"{server.origin}/lost",)
+
+
+async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path: Path) -> None:
+    gets = at_paths(one=SILENCE, two=reply(200, GIF), three=SILENCE)
+    with MisbehavingServer([answer("/one", PIXEL, "/two", "/three")], [gets]) as server:
+        async with ImageClient(KEY, base_url=server.origin, deadline=1) as client:
+            with pytest.raises(errors.DeadlineExceededError) as held:
+                await client.generate("x")
+            with pytest.raises(errors.DeadlineExceededError) as written:
+                await client.generate("x", to=tmp_path / "fox")
+
+    for caught in (held, written):
+        assert [image.data for image in caught.value.images] == [PIXEL, GIF]
+        assert (caught.value.phase, caught.value.may_be_billed) == ("download", True)
+        assert caught.value.urls == (f"{server.origin}/one", f"{server.origin}/three")
+        assert caught.value.url == f"{server.origin}/one"
+        assert f"; it is billed, and its 2 images are at {server.origin}/one, {server.origin}/three;" in str(
+            caught.value
+        )
+    assert [image.path for image in held.value.images] == [None, None]
+    assert [image.path for image in written.value.images] == [tmp_path / "fox-2.png", tmp_path / "fox-3.gif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fox-2.png", "fox-3.gif"]
+    assert f"in this error's `images`, written to {tmp_path / 'fox-2.png'}, {tmp_path / 'fox-3.gif'}" in str(
+        written.value
+    )
+    assert server.count("POST") == 2
+
+
+@pytest.mark.parametrize("entries", [[entry(PIXEL)], [entry(PIXEL), {"url": "https://a/1"}, entry(GIF)]])
+def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
+    entries: Sequence[dict[str, str]], tmp_path: Path
+) -> None:
+    async def slow(step: steps.Step) -> None:
+        if isinstance(step, steps.Generated):
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        async with client_for(httpx.Response(200, json={"data": entries}), observer=slow) as client:
+            await client.generate("x", to=tmp_path / "fox", deadline=30)
+
+    with pytest.raises(errors.DeadlineExceededError, match="during the wait for the observer") as caught:
+        run_in_virtual_time(main())
+
+    assert [image.data for image in caught.value.images] == [PIXEL, GIF][: len(caught.value.images)]
+    assert len(caught.value.images) == sum("b64_json" in each for each in entries)
+    assert caught.value.urls == tuple(each["url"] for each in entries if "url" in each)
+    assert caught.value.phase == "observer"
+    assert len(list(tmp_path.iterdir())) == len(caught.value.images)
 
 
 async def test_every_url_is_told_before_the_first_is_fetched() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -115,6 +117,44 @@ def test_nothing_is_sent_if_the_observer_cannot_note_it() -> None:
         order(script, Diary(script, fails_at=steps.AttemptStarted))
 
     assert script.requests == []
+
+
+def plain(step: steps.Step) -> None:
+    raise AssertionError
+
+
+async def noted(notes: list[steps.Step], step: steps.Step) -> None:
+    notes.append(step)
+
+
+@pytest.mark.parametrize("observer", [plain, partial(plain), [].append, print, object.__repr__])
+def test_an_observer_that_is_not_async_is_refused_at_once(observer: Any) -> None:
+    with pytest.raises(errors.InvalidRequestError, match=r"observer is .* has to be an async function: async def"):
+        ImageClient(KEY, observer=observer)
+
+
+def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None:
+    script = Script(OK)
+    told: Any = lambda step: None  # noqa: E731
+
+    with pytest.raises(errors.InvalidRequestError, match="the observer gave None, and has to be an async function"):
+        order(script, told)
+
+    assert script.requests == []
+
+
+def test_an_observer_may_be_whatever_can_be_awaited() -> None:
+    notes: list[steps.Step] = []
+
+    @wraps(noted)
+    def wrapped(step: steps.Step) -> Any:
+        return noted(notes, step)
+
+    observers: list[Any] = [partial(noted, notes), lambda step: noted(notes, step), wrapped, AsyncMock()]
+    for observer in observers:
+        order(Script(OK), observer)
+
+    assert len(notes) == 3 * len(["AttemptStarted", "Generated", "Delivered"])
 
 
 @pytest.mark.parametrize("step", [steps.Generated, steps.Delivered])

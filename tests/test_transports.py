@@ -175,7 +175,7 @@ async def test_what_was_not_sent_is_sent_again(transport: httpx.AsyncBaseTranspo
 
 
 async def test_a_name_that_is_none_was_not_sent(transport: httpx.AsyncBaseTransport | None) -> None:
-    client = ImageClient(KEY, base_url="http://nowhere.invalid", retry=RetryPolicy(attempts=1), transport=transport)
+    client = ImageClient(KEY, base_url="https://nowhere.invalid", retry=RetryPolicy(attempts=1), transport=transport)
     async with client:
         with pytest.raises(errors.ConnectionFailedError, match="ConnectError"):
             await client.generate("nowhere")
@@ -395,11 +395,11 @@ async def test_proxies_of_the_environment_are_used(
     async with server(handler) as url:
         monkeypatch.setenv(name, url.replace("http://", "http://me:p%40ss@"))
         monkeypatch.delenv("REQUEST_METHOD", raising=False)
-        async with ImageClient(KEY, base_url="http://api.example", transport=make()) as client:
+        async with ImageClient(KEY, base_url="http://api.local", transport=make()) as client:
             image = await client.generate("x")
 
     assert image.data == PIXEL
-    assert handler.requests[0].startswith(b"POST http://api.example/v1/images/generations HTTP/1.1\r\n")
+    assert handler.requests[0].startswith(b"POST http://api.local/v1/images/generations HTTP/1.1\r\n")
     assert b"proxy-authorization: basic bwu6cebzcw==\r\n" in handler.requests[0].lower()
 
 

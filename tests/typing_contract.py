@@ -13,8 +13,13 @@ from aimlapi_images import (
     GeneratedImage,
     ImageClient,
     ImageInput,
+    Observer,
+    OutputFormat,
+    Quality,
     RateLimitError,
     RetryPolicy,
+    Size,
+    Step,
     Usage,
     aiohttp_transport,
     emulator,
@@ -56,6 +61,20 @@ async def edit(client: ImageClient, picture: Image, file: BinaryIO, text: TextIO
     await client.edit("x", image=text)  # type: ignore[arg-type]
     await client.edit("x", image=day, size="1x1")  # type: ignore[arg-type]
     await client.edit("x", image=day, moderation="low")  # type: ignore[call-arg]
+
+
+async def values(client: ImageClient, size: Size, quality: Quality, output_format: OutputFormat) -> None:
+    await client.generate("x", size=size, quality=quality, output_format=output_format)
+    await client.edit("x", image=b"", size=size, quality=quality, output_format=output_format)
+
+
+def observers() -> None:
+    async def tell(step: Step) -> None: ...
+    def plain(step: Step) -> None: ...
+
+    observer: Observer = tell
+    ImageClient(observer=observer)
+    ImageClient(observer=plain)  # type: ignore[arg-type]
 
 
 def transports() -> None:

@@ -39,11 +39,19 @@ if TYPE_CHECKING:
     from aimlapi_images.masks import mask_from_box, mask_from_luminance
     from aimlapi_images.retries import RetryPolicy
     from aimlapi_images.spending import Spending, Usage
+    from aimlapi_images.steps import Observer, Step
     from aimlapi_images.transports import aiohttp_transport
+    from aimlapi_rest.models import ImageGenerationRequestBackground as Background
+    from aimlapi_rest.models import ImageGenerationRequestModeration as Moderation
+    from aimlapi_rest.models import ImageGenerationRequestOutputFormat as OutputFormat
+    from aimlapi_rest.models import ImageGenerationRequestQuality as Quality
+    from aimlapi_rest.models import ImageGenerationRequestResponseFormat as ResponseFormat
+    from aimlapi_rest.models import ImageGenerationRequestSize as Size
 
 __all__ = [
     "APIStatusError",
     "AuthenticationError",
+    "Background",
     "Balance",
     "Budget",
     "BudgetExceededError",
@@ -60,15 +68,22 @@ __all__ = [
     "InvalidRequestError",
     "LogEntry",
     "LogPage",
+    "Moderation",
     "NoImageError",
     "NotFoundError",
     "NotSavedError",
+    "Observer",
     "OutcomeUnknownError",
+    "OutputFormat",
     "ProxyTimeoutError",
+    "Quality",
     "RateLimitError",
+    "ResponseFormat",
     "RetryPolicy",
     "ServerError",
+    "Size",
     "Spending",
+    "Step",
     "Usage",
     "aiohttp_transport",
     "mask_from_box",
@@ -83,13 +98,18 @@ _HOMES = {
     "ImageClient": "client",
     "GeneratedImage": "images",
     "ImageInput": "inputs",
+    "Observer": "steps",
     "RetryPolicy": "retries",
     "Spending": "spending",
+    "Step": "steps",
     "Usage": "spending",
     "aiohttp_transport": "transports",
     "mask_from_box": "masks",
     "mask_from_luminance": "masks",
 }
+
+# The values of the fields of a request, as types: of the generated models, and so of the schema.
+_VALUES = ("Background", "Moderation", "OutputFormat", "Quality", "ResponseFormat", "Size")
 
 
 if not TYPE_CHECKING:  # which would take any name for one of these
@@ -98,7 +118,10 @@ if not TYPE_CHECKING:  # which would take any name for one of these
         """Load a public name when it is first used, so that `--help` need not load the HTTP client."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        if name in _VALUES:
+            value = getattr(import_module("aimlapi_rest.models"), f"ImageGenerationRequest{name}")
+        else:
+            value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
         globals()[name] = value
         return value
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
+import re
+import warnings
 from collections.abc import Generator, Mapping
 from typing import Final, Never
 
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.guard import is_public
 
 DEFAULT_BASE_URL: Final = "https://api.aimlapi.com"
 KEY_VARIABLES: Final = ("AIMLAPI_API_KEY", "AIML_API_KEY")
@@ -56,12 +60,25 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
     return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
 
 
+def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
+    """Warn that a key goes over plain http, unless it stays on this machine or in a private network."""
+    host = base_url.host.rstrip(".")
+    try:
+        private = not is_public(ipaddress.ip_address(host))
+    except ValueError:
+        private = "." not in host or host.endswith((".localhost", ".local"))
+    if base_url.scheme == "http" and not private:
+        message = f"the API key goes to {host} unencrypted, for all on the way to read: use https, if that can be"
+        warnings.warn(message, stacklevel=stacklevel + 1)
+
+
 class BearerAuth(httpx.Auth):
     """Adds the key to requests to one origin, and to no others, wherever a redirect leads."""
 
     def __init__(self, api_key: str, base_url: httpx.URL) -> None:
         self._secret = api_key
         self._origin = origin(base_url)
+        self._repeated = _spellings(api_key)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         if origin(request.url) == self._origin:
@@ -71,10 +88,10 @@ class BearerAuth(httpx.Auth):
         yield request
 
     def redact(self, text: bytes) -> bytes:
-        """Blank out the key where a server repeats it."""
+        """Blank out the key where a server repeats it: as it is, or escaped as in JSON or in a URL."""
         if len(self._secret) < _SHORTEST_SECRET:
             return text  # no real key, and likely to be a part of something else
-        return text.replace(self._secret.encode("ascii"), b"[API key]")
+        return self._repeated.sub(b"[API key]", text)
 
     def __repr__(self) -> str:
         return "BearerAuth([API key])"
@@ -105,6 +122,17 @@ class KeyFilter(logging.Filter):
 def origin(url: httpx.URL) -> tuple[str, str, int | None]:
     """What decides whether two URLs belong to one server: scheme, host and port."""
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _spellings(secret: str) -> re.Pattern[bytes]:
+    r"""What finds a secret whose characters may each be written as `/`, `\/`, `\u002f` or `%2F`."""
+    # A few backslashes: a log shows each as two. Not any number, which would take long to search for.
+    return re.compile(
+        b"".join(
+            rb"(?:\\{0,4}(?:%b|u(?i:%04x))|%%(?i:%02x))" % (re.escape(bytes([each])), each, each)
+            for each in secret.encode("ascii")
+        )
+    )
 
 
 def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

@@ -23,7 +23,7 @@ from aimlapi_images.queries import Queries
 from aimlapi_images.reconciliation import LogWatch
 from aimlapi_images.retries import RetryPolicy
 from aimlapi_images.sending import Sender
-from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, positive
+from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, expect_async, positive
 from aimlapi_images.steps import Observer, Reporter
 from aimlapi_images.throttle import Throttle
 
@@ -64,8 +64,8 @@ class ImageClient(AccountClient):
         deadline: Seconds for each order, its waiting, retries and download included; no limit if `None`.
         retry: What is sent again, and when. What may have been billed is not, by default.
         budget: How much all orders of this client may cost together; any amount if `None`.
-        observer: Is told each step of each order, and is waited for before the next one is taken: when it
-            returns from `Generated`, the download begins.
+        observer: An async function that is told each step of each order, and is waited for before the next one is
+            taken: when it returns from `Generated`, the download begins.
         transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
         download_transport: What carries downloads of image URLs; `transport` if `None`.
         headers: Sent with each request to the API, and not with downloads.
@@ -96,8 +96,8 @@ class ImageClient(AccountClient):
         rate = positive("requests_per_minute", requests_per_minute)
         expect("retry", retry, RetryPolicy)
         expect("budget", budget, Budget | None)
-        if observer is not None and not callable(observer):
-            raise InvalidRequestError(f"observer is {observer!r}, and has to be an async function")
+        if observer is not None:
+            expect_async("observer", observer)
         connections = Connections(
             api_key=api_key,
             base_url=base_url,
@@ -144,7 +144,7 @@ class ImageClient(AccountClient):
             quality: The more, the longer it takes and the more it costs.
             background: `transparent` needs the output format png or webp.
             moderation: How strict the content moderation is.
-            output_format: The image's format.
+            output_format: The image's format. If `None`, the extension of `to` says it, if it is one of an image.
             output_compression: 0 to 100, for jpeg and webp.
             response_format: Whether the API sends the image itself or a URL to fetch it from. The result is
                 the same; a URL is fetched at once.
@@ -166,7 +166,7 @@ class ImageClient(AccountClient):
             OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
             NoImageError: The API reported success without an image.
             DecodeError: What came is not an image.
-            DeadlineExceededError: Its time was up.
+            DeadlineExceededError: Its time was up. Images that had come by then are in the error's `images`.
             DownloadError: The image is paid for, and its URL could not be fetched.
             NotSavedError: The image is paid for and in the error, and could not be written to `to`.
         """

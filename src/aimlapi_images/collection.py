@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
 from pathlib import Path
 
 import attrs
 
 from aimlapi_images.downloads import Downloader
-from aimlapi_images.errors import DecodeError, DownloadError, ImageError, NotSavedError
+from aimlapi_images.errors import DeadlineExceededError, DecodeError, DownloadError, ImageError, NotSavedError
 from aimlapi_images.files import check_target, free_number
 from aimlapi_images.formats import ImageFormat, read_file_format, read_format
 from aimlapi_images.images import GeneratedImage
@@ -33,71 +33,105 @@ class Received:
     sink: ImageSink
 
 
-async def receive(
-    order: Order, answer: ImageAnswer, downloader: Downloader, sinks: Sinks
-) -> list[Received | ImageError]:
-    """Get every image of an answer, or the error why it cannot be had."""
-
-    async def get(entry: ImageEntry) -> Received | ImageError:
-        if entry.broken is not None:
-            return await broken_image(entry.broken, inference_id=answer.inference_id, order=order.id)
-        if entry.payload is not None:
-            return Received(entry, entry.payload.sink)
-        assert entry.url is not None  # noqa: S101 - an entry has one or the other
-        try:
-            return Received(entry, await downloader.fetch(entry.url, sinks, order=order.id))
-        except DownloadError as error:
-            error.usage, error.inference_id = answer.usage, answer.inference_id
-            return error
-
-    if len(answer.entries) == 1:
-        return [await get(answer.entries[0])]
-    return await asyncio.gather(*map(get, answer.entries))
-
-
-@attrs.frozen
+@attrs.define
 class Collector:
-    """Makes images of what was received.
+    """Fetches the images of an answer, and makes of them what the caller gets.
 
     Attributes:
         order: What was wanted.
         answer: What the API said.
-        received: Each of its images, or why it cannot be had.
         attempts: How many times the order was sent.
-        seconds: How long it took.
+        started: When that began, by the monotonic clock.
+        late: The error that says so, if the order's time was up before all was fetched and told.
     """
 
     order: Order
     answer: ImageAnswer
-    received: Sequence[Received | ImageError]
     attempts: int
-    seconds: float
+    started: float
+    late: DeadlineExceededError | None = None
+    _fetched: dict[int, ImageSink | DownloadError] = attrs.field(factory=dict, init=False)
+    _seconds: float = attrs.field(default=0.0, init=False)
+
+    @property
+    def unfetched(self) -> tuple[str, ...]:
+        """The URLs of those images that are not here."""
+        return tuple(
+            entry.url
+            for number, entry in enumerate(self.answer.entries, 1)
+            if entry.payload is None and entry.url and isinstance(self._fetched.get(number), DownloadError | None)
+        )
+
+    async def fetch(self, downloader: Downloader, sinks: Sinks) -> None:
+        """Fetch the images that came as URLs. When this is cancelled, those that are whole stay."""
+
+        async def fetch(number: int, url: str) -> None:
+            try:
+                self._fetched[number] = await downloader.fetch(url, sinks, order=self.order.id)
+            except DownloadError as error:
+                error.usage, error.inference_id = self.answer.usage, self.answer.inference_id
+                self._fetched[number] = error
+
+        wanted = [(number, e.url) for number, e in enumerate(self.answer.entries, 1) if e.payload is None and e.url]
+        if len(wanted) == 1:
+            await fetch(*wanted[0])
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for each in wanted:
+                tasks.create_task(fetch(*each))
 
     async def collect(self) -> GeneratedImage:
         """Look at each image, and write it where the order says: the first one, which holds the others.
 
         Raises:
-            ImageError: The first of those received, if there is one.
+            ImageError: `late`, or the first of the others; it has the images that are whole, and the URLs of those
+                that could not be fetched.
+            DownloadError: It could not be fetched.
             DecodeError: What came is not an image.
             NotSavedError: It could not be written.
         """
+        self._seconds = time.monotonic() - self.started
         images: list[GeneratedImage] = []
-        errors: list[ImageError] = []
-        for number, each in enumerate(self.received, 1):
-            if isinstance(each, ImageError):
-                errors.append(each)
-                continue
+        errors: list[ImageError] = [] if self.late is None else [self.late]
+        for number, entry in enumerate(self.answer.entries, 1):
             try:
-                images.append(await self._image(each, number))
+                sink = await self._sink(number, entry)
+                if sink is not None:
+                    images.append(await self._image(Received(entry, sink), number))
             except ImageError as error:
                 errors.append(error)
         if errors:
-            unsaved = (each.image for each in errors[1:] if isinstance(each, NotSavedError))
-            errors[0].images = (*images, *unsaved)
-            raise errors[0]
+            raise self._with_the_rest(errors, images)
         # The cost is that of the order, and not of each.
         others = tuple(attrs.evolve(image, usage=Usage()) for image in images[1:])
         return attrs.evolve(images[0], others=others) if others else images[0]
+
+    def _with_the_rest(self, errors: list[ImageError], images: list[GeneratedImage]) -> ImageError:
+        """The first error, and in it all that the answer brought beside."""
+        first = errors[0]
+        first.images = (*images, *(each.image for each in errors[1:] if isinstance(each, NotSavedError)))
+        more = [url for url in self.unfetched if url not in first.urls]
+        first.urls += tuple(more)
+        said = [str(first.args[0])]
+        if more:
+            said.append(f"not fetched either: {', '.join(more)}")
+        if first.images:
+            paths = [str(image.path) for image in first.images if image.path is not None]
+            written = f", written to {', '.join(paths)}" if paths else ""
+            said.append(f"what came whole is in this error's `images`{written}")
+        first.args = ("; ".join(said),)
+        return first
+
+    async def _sink(self, number: int, entry: ImageEntry) -> ImageSink | None:
+        """Where an image's bytes are; `None` if the deadline came before it."""
+        if entry.broken is not None:
+            raise await broken_image(entry.broken, inference_id=self.answer.inference_id, order=self.order.id)
+        if entry.payload is not None:
+            return entry.payload.sink
+        fetched = self._fetched.get(number)
+        if isinstance(fetched, DownloadError):
+            raise fetched
+        return fetched
 
     async def _image(self, received: Received, number: int) -> GeneratedImage:
         if isinstance(received.sink, FileSink):
@@ -168,7 +202,7 @@ class Collector:
             usage=self.answer.usage,
             order=self.order.id,
             attempts=self.attempts,
-            seconds=self.seconds,
+            seconds=self._seconds,
             url=received.entry.url,
             revised_prompt=received.entry.revised_prompt,
             inference_id=self.answer.inference_id,

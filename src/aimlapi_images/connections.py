@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url
+from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url, warn_if_unencrypted
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.settings import timeouts
 from aimlapi_images.transports import LanesTransport
@@ -53,6 +53,7 @@ class Connections:
     ) -> None:
         self.base_url = find_base_url(base_url)
         self.auth = BearerAuth(find_api_key(api_key), self.base_url)
+        warn_if_unencrypted(self.base_url, stacklevel=3)
         options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False}
         if transport is None:
             # One for both clients: loading the certificates takes longer than all else here.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from aimlapi_images.collection import Collector, receive
+from aimlapi_images.collection import Collector
 from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.images import GeneratedImage
@@ -41,7 +41,7 @@ class Delivery:
 
         Args:
             order: What is wanted.
-            deadline: Seconds for all of it, waiting included, but for the writing.
+            deadline: Seconds for all of it, waiting included, but for the writing. What has come by then is written.
 
         Raises:
             ImageError: Whatever went wrong; its `may_be_billed` says whether it may cost something.
@@ -68,26 +68,37 @@ class Delivery:
         return image
 
     async def _in_time(self, order: Order, deadline: float | None, progress: Progress, sinks: Sinks) -> Collector:
+        """Get all that is needed from others. What remains is looking at it, and writing it.
+
+        Raises:
+            DeadlineExceededError: Nothing has come yet. If something has, the collector has this error.
+        """
+        started = time.monotonic()
+        collector = None
         try:
             async with asyncio.timeout(deadline) as limit:
-                return await self._received(order, progress, sinks)
+                answer = await self.sender.answer(order, progress, sinks)
+                collector = Collector(order, answer, progress.attempts, started)
+                await self._fetched(collector, progress, sinks)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise progress.deadline_exceeded(order.id, deadline) from error
+            late = progress.deadline_exceeded(order.id, deadline, collector.unfetched if collector else ())
+            if collector is None:
+                raise late from error
+            late.__cause__ = error
+            collector.late = late
+        return collector
 
-    async def _received(self, order: Order, progress: Progress, sinks: Sinks) -> Collector:
-        """Get all that is needed from others. What remains is looking at it, and writing it."""
-        started = time.monotonic()
-        answer = await self.sender.answer(order, progress, sinks)
-        urls = tuple(entry.url for entry in answer.entries if entry.payload is None and entry.url is not None)
+    async def _fetched(self, collector: Collector, progress: Progress, sinks: Sinks) -> None:
+        """Tell that the order is paid for, then fetch what did not come in the answer itself."""
+        answer, order = collector.answer, collector.order.id
         progress.answered = True
-        progress.enter("download", url=urls[0] if urls else None)
-        await self._report_paid(
-            Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id), progress
-        )
-        received = await receive(order, answer, self.downloader, sinks)
-        return Collector(order, answer, received, progress.attempts, time.monotonic() - started)
+        progress.enter("observer")
+        step = Generated(order, progress.attempts, collector.unfetched, answer.usage, answer.inference_id)
+        await self._report_paid(step, progress)
+        progress.enter("download")
+        await collector.fetch(self.downloader, sinks)
 
     async def _report_paid(self, step: Step, progress: Progress) -> None:
         """Report what is paid for. An observer that fails must not cost the image."""

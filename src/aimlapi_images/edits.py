@@ -15,7 +15,15 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.inputs import read_upload
 from aimlapi_images.masks import check_mask
 from aimlapi_images.multipart import Form
-from aimlapi_images.orders import Order, check_model, check_spelling, join_fields, new_id, target_path
+from aimlapi_images.orders import (
+    Order,
+    check_model,
+    check_spelling,
+    format_asked_by,
+    join_fields,
+    new_id,
+    target_path,
+)
 from aimlapi_images.uploads import Upload
 
 _OWN_ARGUMENTS = ("model", "prompt", "image", "image[]", "mask")
@@ -78,7 +86,7 @@ async def new_edit(
         model: The model's name. The fields of one that the schema does not describe are sent unchecked.
         parameters: Text fields of the request by name; those that are `None` are not sent.
         options: More of them, for what the caller's signature does not name.
-        to: Where to write the image; the extension will follow its format.
+        to: Where to write the image. Its extension says the format, if no field does, and follows it otherwise.
         order: The order's id; a new one if `None`.
 
     Raises:
@@ -86,9 +94,12 @@ async def new_edit(
     """
     check_model(model)
     others = join_fields({**parameters, "model": model}, options, _OWN_ARGUMENTS)
+    path = target_path(to)
+    if model in schema.edit_models() and "output_format" not in others:
+        others |= format_asked_by(path, model, schema.edit_request())
     fields = {"prompt": prompt, **{name: others[name] for name in sorted(others)}}
     _check_fields(fields, model)
-    new = EditOrder(id=new_id(order), to=target_path(to), fields=fields, images=(), mask=None)
+    new = EditOrder(id=new_id(order), to=path, fields=fields, images=(), mask=None)
     new.check()
     images = await _read_images(image)
     return attrs.evolve(new, images=images, mask=None if mask is None else await _read_mask(mask, images[0]))

@@ -35,18 +35,22 @@ class ImageError(Exception):
 
     Attributes:
         order: The id of the order that failed, or `None` where it never became one.
+        inference_id: The API's id of the request, to ask the provider about it, if it is known.
         may_be_billed: Whether the order may cost something, or is known to. If not, it can be given again.
         log: What the provider's log says of the last attempt, if it was asked and knew it.
-        images: What the same answer brought beside what went wrong, whole.
+        images: What the same answer brought beside what went wrong, whole; written to the path given, if there is one.
+        urls: Where further images of it are, that are paid for and were not fetched. These URLs expire.
     """
 
     may_be_billed: bool = False
     log: LogEntry | None = None
     images: tuple[GeneratedImage, ...] = ()
+    urls: tuple[str, ...] = ()
 
-    def __init__(self, message: str, *, order: str | None = None) -> None:
+    def __init__(self, message: str, *, order: str | None = None, inference_id: str | None = None) -> None:
         super().__init__(message)
         self.order = order
+        self.inference_id = inference_id
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -91,7 +95,6 @@ class APIStatusError(ImageError):
         status: The HTTP status.
         message: What the API said, or what the status means where it said nothing readable.
         request_id: `requestId` of the error body, if there was one.
-        inference_id: The `x-inference-id` header, if there was one.
         body: The error body: decoded JSON, or the beginning of the text that came instead.
         retry_after: Seconds to wait as the API asked, or `None` if it did not say.
     """
@@ -107,11 +110,10 @@ class APIStatusError(ImageError):
         retry_after: float | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(f"HTTP {status}: {message}", order=order)
+        super().__init__(f"HTTP {status}: {message}", order=order, inference_id=inference_id)
         self.status = status
         self.message = message
         self.request_id = request_id
-        self.inference_id = inference_id
         self.body = body
         self.retry_after = retry_after
 
@@ -159,14 +161,16 @@ class NoImageError(ImageError):
     """The API reported success, and its answer has no image in it.
 
     Attributes:
-        inference_id: The API's id of the request, to ask the provider about it.
+        body: What the answer says instead, as in `APIStatusError`.
     """
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, inference_id: str | None = None, order: str | None = None) -> None:
-        super().__init__(message, order=order)
-        self.inference_id = inference_id
+    def __init__(
+        self, message: str, *, inference_id: str | None = None, body: object = None, order: str | None = None
+    ) -> None:
+        super().__init__(message, order=order, inference_id=inference_id)
+        self.body = body
 
 
 class DecodeError(ImageError):
@@ -176,7 +180,6 @@ class DecodeError(ImageError):
         data: What came in place of an image, base64 decoded as far as it is right; empty if it was more than is
             read.
         url: Where it came from, if it did not come in the answer itself.
-        inference_id: The API's id of the request, to ask the provider about it.
     """
 
     may_be_billed = True
@@ -190,10 +193,9 @@ class DecodeError(ImageError):
         inference_id: str | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(message, order=order)
+        super().__init__(message, order=order, inference_id=inference_id)
         self.data = data
         self.url = url
-        self.inference_id = inference_id
 
 
 class DownloadError(ImageError):
@@ -202,9 +204,8 @@ class DownloadError(ImageError):
     Fetch `url` again, soon: these URLs expire. Generating again would be billed again.
 
     Attributes:
-        url: Where the image is.
+        url: Where the image is; `urls` has those of the others, too.
         usage: What the order cost.
-        inference_id: The API's id of the request, to ask the provider about it.
     """
 
     may_be_billed = True
@@ -218,10 +219,10 @@ class DownloadError(ImageError):
         inference_id: str | None = None,
         order: str | None = None,
     ) -> None:
-        super().__init__(message, order=order)
+        super().__init__(message, order=order, inference_id=inference_id)
         self.url = url
+        self.urls = (url,)
         self.usage = usage
-        self.inference_id = inference_id
 
 
 class DeadlineExceededError(ImageError, TimeoutError):
@@ -229,16 +230,17 @@ class DeadlineExceededError(ImageError, TimeoutError):
 
     Attributes:
         phase: What it was doing: `queue` (waiting for its turn), `request` (waiting for the API), `backoff`
-            (waiting to try again), `log` (waiting for the provider's log to tell of it) or `download` (fetching
-            the image, which is paid for).
-        url: Where the image is, if the API said so.
+            (waiting to try again), `log` (waiting for the provider's log to tell of it), `observer` (waiting for
+            it to note an image that is paid for) or `download` (fetching it).
+        url: Where the image is, if the API said so; `urls` has those of the others, too.
     """
 
-    def __init__(self, message: str, *, phase: str, may_be_billed: bool, url: str | None, order: str) -> None:
+    def __init__(self, message: str, *, phase: str, may_be_billed: bool, urls: tuple[str, ...], order: str) -> None:
         super().__init__(message, order=order)
         self.phase = phase
         self.may_be_billed = may_be_billed
-        self.url = url
+        self.url = urls[0] if urls else None
+        self.urls = urls
 
 
 class NotSavedError(ImageError):

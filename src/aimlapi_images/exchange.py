@@ -9,7 +9,7 @@ import httpx
 
 from aimlapi_images.auth import BearerAuth
 from aimlapi_images.bodies import BodyGate, announced_length
-from aimlapi_images.decoding import BodyDecoder, BodyTooLargeError, NotJSONError
+from aimlapi_images.decoding import MAX_BODY_BYTES, MAX_SKELETON_BYTES, BodyDecoder, BodyTooLargeError, NotJSONError
 from aimlapi_images.errors import (
     ConnectionFailedError,
     DecodeError,
@@ -42,6 +42,7 @@ async def exchange(
     *,
     order: str | None = None,
     sinks: Sinks | None = None,
+    images: int = 1,
     gate: BodyGate | None = None,
 ) -> HTTPAnswer:
     """Send one request to the API and read its answer, whatever the status.
@@ -52,6 +53,7 @@ async def exchange(
         auth: The key.
         order: The order that it is for.
         sinks: Where images go that come in the answer; `None` if none are expected.
+        images: How many may come: the answer may be larger by as many.
         gate: Lets bodies be received; `None` if it need not be asked.
 
     Raises:
@@ -63,7 +65,7 @@ async def exchange(
     try:
         response = await http.send(request, auth=auth, stream=True)
         try:
-            return await _read(response, auth, sinks, gate or BodyGate())
+            return await _read(response, auth, sinks, images, gate or BodyGate())
         finally:
             await response.aclose()
     except _NOT_SENT as error:
@@ -91,7 +93,9 @@ async def exchange(
         raise DecodeError(f"the answer is too large: {error}", order=order) from error
 
 
-async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None, gate: BodyGate) -> HTTPAnswer:
+async def _read(
+    response: httpx.Response, auth: BearerAuth, sinks: Sinks | None, images: int, gate: BodyGate
+) -> HTTPAnswer:
     # Servers repeat what they were sent.
     headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
     if not response.is_success:
@@ -99,7 +103,11 @@ async def _read(response: httpx.Response, auth: BearerAuth, sinks: Sinks | None,
         return HTTPAnswer(status=response.status_code, headers=headers, body=body)
     if sinks is not None:
         sinks.expected = announced_length(response) * 3 // 4  # base64, and little beside it
-    decoder = BodyDecoder((sinks or Sinks(None)).open, max_skeleton=4 * 2**20 if sinks else _MAX_PLAIN_BYTES)
+    decoder = BodyDecoder(
+        (sinks or Sinks(None)).open,
+        max_skeleton=MAX_SKELETON_BYTES if sinks else _MAX_PLAIN_BYTES,
+        max_body=images * MAX_BODY_BYTES,
+    )
     async with aclosing(gate.pieces(response)) as pieces:
         async for piece in pieces:
             decoder.feed(piece)

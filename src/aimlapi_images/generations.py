@@ -11,7 +11,17 @@ import attrs
 
 from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.orders import Order, check_json, check_model, check_spelling, join_fields, new_id, target_path
+from aimlapi_images.orders import (
+    Order,
+    check_json,
+    check_model,
+    check_spelling,
+    format_asked_by,
+    join_fields,
+    new_id,
+    plain_format,
+    target_path,
+)
 from aimlapi_rest.api.images import generate_image
 
 _OWN_ARGUMENTS = ("model", "prompt")
@@ -49,8 +59,7 @@ class GenerationOrder(Order):
     def output_format(self) -> str:
         fields = schema.generation_request(str(self.body["model"]))["properties"]
         default = fields.get("output_format", {}).get("x-api-default")
-        name = str(self.body.get("output_format") or default or super().output_format)
-        return {"jpg": "jpeg", "tif": "tiff"}.get(name, name)
+        return plain_format(self.body.get("output_format") or default or super().output_format)
 
     def request(self, attempt: int) -> dict[str, Any]:
         # The generated module builds the request; its parser is left alone (see `responses`).
@@ -74,14 +83,16 @@ def new_generation(
         model: The model's name. One that the schema does not describe is sent unchecked.
         parameters: Fields of the request by name; those that are `None` are not sent.
         options: More fields, for what the caller's signature does not name.
-        to: Where to write the image; the extension will follow its format.
+        to: Where to write the image. Its extension says the format, if no field does, and follows it otherwise.
         order: The order's id; a new one if `None`.
 
     Raises:
         InvalidRequestError: The schema forbids it, it cannot be sent as JSON, or `to` cannot be written.
     """
     check_model(model)
-    fields = join_fields(parameters, options, _OWN_ARGUMENTS)
+    fields, path = join_fields(parameters, options, _OWN_ARGUMENTS), target_path(to)
+    if model in schema.known_models() and "output_format" not in fields:
+        fields |= format_asked_by(path, model, schema.generation_request(model))
     body = {"model": model, "prompt": prompt, **fields}
     if model in schema.known_models():
         request = schema.generation_request(model)
@@ -97,7 +108,7 @@ def new_generation(
         raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
     check_json(body)
     # A copy: the order may wait for long, and the caller's objects may change.
-    new = GenerationOrder(id=new_id(order), to=target_path(to), body=copy.deepcopy(body))
+    new = GenerationOrder(id=new_id(order), to=path, body=copy.deepcopy(body))
     new.check()
     return new
 

@@ -35,7 +35,7 @@ def mask_from_box(image: ImageInput, box: Sequence[int]) -> Image:
         A Pillow image, to be given to `ImageClient.edit` as `mask`, or to be saved as a PNG.
 
     Raises:
-        InvalidRequestError: The box is not inside the image, or is all of it; or the image cannot be read.
+        InvalidRequestError: The box is empty, not inside the image, or all of it; or the image cannot be read.
         ModuleNotFoundError: Pillow is missing (`pip install "aimlapi-images[images]"`).
     """
     pillow = _pillow()
@@ -43,7 +43,9 @@ def mask_from_box(image: ImageInput, box: Sequence[int]) -> Image:
     if not isinstance(box, Sequence) or len(box) != 4 or not all(type(each) is int for each in box):
         raise InvalidRequestError(f"box is {box!r}, and has to be four whole numbers: left, top, width, height")
     left, top, across, down = box
-    if across < 1 or down < 1 or left < 0 or top < 0 or left + across > width or top + down > height:
+    if across < 1 or down < 1:
+        raise InvalidRequestError(f"the box {left},{top},{across},{down} is empty: width and height are 1 or more")
+    if left < 0 or top < 0 or left + across > width or top + down > height:
         raise InvalidRequestError(f"the box {left},{top},{across},{down} is not inside the image, of {width}x{height}")
     if (across, down) == (width, height):
         raise InvalidRequestError("the box is the whole image: to draw all of it anew, leave the mask out")

@@ -16,12 +16,17 @@ import attrs
 from aimlapi_images import schema
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.files import check_target
-from aimlapi_images.formats import with_extension
+from aimlapi_images.formats import format_of, with_extension
+from aimlapi_images.lenient import number
 
 _DEFAULT_FORMAT = "png"
+_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
+_COUNTED_BY = ("n", "num_images")
+# What the models give at the most, and what an answer may be long for.
+_MOST_IMAGES = 10
 # The schema does not say what a price depends on: what makes an image larger, better or more than one.
 _PRICED_BY = (
-    *("model", "n", "num_images", "quality"),
+    *("model", *_COUNTED_BY, "quality"),
     *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
 )
 
@@ -58,6 +63,12 @@ class Order(abc.ABC):
         parameters = self.parameters
         return type(self), *(repr(parameters.get(name)) for name in _PRICED_BY)
 
+    @property
+    def count(self) -> int:
+        """How many images were asked for, from 1 to 10."""
+        asked = (number(self.parameters.get(name)) or 1 for name in _COUNTED_BY)
+        return int(min(max(1, *asked), _MOST_IMAGES))
+
     def request_id(self, attempt: int) -> str:
         """The client request id of one attempt, counted from 1."""
         return f"{self.id}.{attempt}"
@@ -70,7 +81,7 @@ class Order(abc.ABC):
     @property
     def output_format(self) -> str:
         """The format that was asked for, or is the API's default."""
-        return str(self.parameters.get("output_format", _DEFAULT_FORMAT))
+        return plain_format(self.parameters.get("output_format", _DEFAULT_FORMAT))
 
     def check(self) -> None:
         """Check the order's id, and that the image could be written, before it costs anything.
@@ -103,6 +114,36 @@ def target_path(to: str | os.PathLike[str] | None) -> Path | None:
     if not isinstance(to, str | os.PathLike | None):
         raise InvalidRequestError(f"to is {to!r}, and has to be a path")
     return None if to is None else Path(to)
+
+
+def plain_format(name: object) -> str:
+    """A format's name as we have it, from one that a model may have for it."""
+    return _FORMATS.get(str(name), str(name))
+
+
+def format_asked_by(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
+    """`fox.jpg` asks for a JPEG, where no field says what to make.
+
+    Args:
+        to: Where the image is to be written.
+        model: Its model's name.
+        request: The schema of the model's request. One that has no list of formats is left to its API.
+
+    Returns:
+        The field to send, if there is one.
+
+    Raises:
+        InvalidRequestError: The model makes images, but none that could have this extension.
+    """
+    asked = None if to is None else format_of(to)
+    known = request["properties"].get("output_format", {}).get("enum", ())
+    if asked is None or not known:
+        return {}
+    for value in known:
+        if plain_format(value) == asked:
+            return {"output_format": value}
+    made = ", ".join(str(value) for value in known if value)
+    raise InvalidRequestError(f"{to}: {model} makes no {asked}, but {made}: change the extension, or set output_format")
 
 
 def join_fields(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -13,6 +14,7 @@ _PHASES: Final = {
     "request": "the wait for the API's answer",
     "backoff": "the wait before another attempt",
     "log": "the wait for the provider's log to tell of it",
+    "observer": "the wait for the observer",
     "download": "the download",
 }
 
@@ -22,11 +24,10 @@ class Progress:
     """How far an order has come.
 
     Attributes:
-        phase: What it is doing: `queue`, `request`, `backoff`, `log` or `download`.
+        phase: What it is doing: `queue`, `request`, `backoff`, `log`, `observer` or `download`.
         attempts: How many times it was sent.
         last_error: How the last attempt failed, if it did.
         may_be_billed: Whether one of the attempts that failed may have been.
-        url: Where its image is.
         answered: Whether the API has answered with an image: it is paid for.
         not_reported: Why the observer could not be told of something that is paid for.
     """
@@ -35,31 +36,37 @@ class Progress:
     attempts: int = 0
     last_error: ImageError | None = None
     may_be_billed: bool = False
-    url: str | None = None
     answered: bool = False
     not_reported: Exception | None = None
 
-    def enter(self, phase: str, *, url: str | None = None) -> None:
+    def enter(self, phase: str) -> None:
         """Begin with another phase."""
         self.phase = phase
-        self.url = url
 
     def failed(self, error: ImageError) -> None:
         """Remember how an attempt failed."""
         self.last_error = error
         self.may_be_billed = self.may_be_billed or error.may_be_billed
 
-    def deadline_exceeded(self, order: str, deadline: float | None) -> DeadlineExceededError:
-        """The error that says where the order was when its `deadline`, in seconds, was reached."""
-        billed = self.may_be_billed or self.phase in ("request", "log", "download")
-        where = f", and its image is at {self.url}" if self.url else ""
+    def deadline_exceeded(self, order: str, deadline: float | None, urls: Sequence[str] = ()) -> DeadlineExceededError:
+        """The error that says where the order was when its `deadline`, in seconds, was reached.
+
+        Args:
+            order: The order's id.
+            deadline: In seconds.
+            urls: Where images are that were not fetched.
+        """
+        billed = self.may_be_billed or self.answered or self.phase in ("request", "log")
+        bill = "is" if self.answered else "may be" if billed else "is not"
+        images = "image is" if len(urls) == 1 else f"{len(urls)} images are"
+        where = f", and its {images} at {', '.join(urls)}" if urls else ""
         last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
         return DeadlineExceededError(
             f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {attempts}; "
-            f"it {'may be' if billed else 'is not'} billed{where}{last}",
+            f"it {bill} billed{where}{last}",
             phase=self.phase,
             may_be_billed=billed,
-            url=self.url,
+            urls=tuple(urls),
             order=order,
         )

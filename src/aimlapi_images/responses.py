@@ -31,6 +31,7 @@ from aimlapi_images.receiving import ImageSink
 from aimlapi_images.spending import Usage, usage_of
 
 _BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
+_BODY_SHOWN: Final = 200  # characters of a body in a message
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
 _PROXY_STATUSES: Final = (504, *range(520, 528), 530)
@@ -109,9 +110,12 @@ def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
     body = mapping(answer.document)
     entries = tuple(filter(None, (_entry(mapping(each)) for each in sequence(body.get("data")))))
     if not entries:
+        said = _said_instead(answer.body)
         raise NoImageError(
-            f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value",
+            f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value. It says: "
+            f"{json.dumps(said, ensure_ascii=False)[:_BODY_SHOWN]}",
             inference_id=inference_id,
+            body=said,
             order=order,
         )
     return ImageAnswer(usage=_usage(answer.headers, body), entries=entries, inference_id=inference_id)
@@ -131,10 +135,7 @@ def _entry(fields: Mapping[str, Any]) -> ImageEntry | None:
 
 def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusError:
     """The error that an answer with a status other than success means."""
-    try:
-        body: object = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        body = answer.body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
+    body = _decoded(answer.body)
     fields = mapping(body)
     upstream = mapping(fields.get("error"))
     said = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
@@ -222,6 +223,23 @@ def _cost(*values: object) -> float | None:
 
 def _not_negative(seconds: float) -> float | None:
     return None if seconds != seconds else max(0.0, seconds)
+
+
+def _decoded(body: bytes) -> object:
+    """A body as JSON, or the beginning of the text that came instead."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
+
+
+def _said_instead(body: bytes) -> object:
+    """What an answer says that has no image in it."""
+    said = _decoded(body)
+    for entry in sequence(mapping(said).get("data")):
+        if isinstance(entry, dict) and isinstance(entry.get("b64_json"), str):
+            entry["b64_json"] = ""  # the decoder has put a number in its place
+    return said
 
 
 def _start(body: bytes) -> str:

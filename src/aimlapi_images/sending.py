@@ -116,7 +116,9 @@ class Sender:
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         try:
-            came = await exchange(self.http, request, self.auth, order=order.id, sinks=sinks, gate=self.gate)
+            came = await exchange(
+                self.http, request, self.auth, order=order.id, sinks=sinks, images=order.count, gate=self.gate
+            )
             answer = read_image_answer(came, order=order.id)
             broken = answer.entries[0].broken
             if broken is not None and all(entry.broken for entry in answer.entries):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import UnionType
 from typing import Final
 
@@ -35,6 +36,23 @@ def expect(name: str, value: object, kind: type | UnionType) -> None:
         kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
         words = kinds[0].__name__
         raise InvalidRequestError(f"{name} is {value!r}, and has to be a {words}, as in {name}={words}(...)")
+
+
+def expect_async(name: str, value: object) -> None:
+    """Check that an argument is an async function, or an object that can be called as one.
+
+    What a lambda gives is not known before it is called.
+
+    Raises:
+        InvalidRequestError: It is not.
+    """
+    if callable(value):
+        function = inspect.unwrap(value)
+        if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
+            return
+        if getattr(function, "__name__", "") == "<lambda>":
+            return
+    raise InvalidRequestError(f"{name} is {value!r}, and has to be an async function: async def")
 
 
 def positive(name: str, value: float | None) -> float | None:

@@ -1,21 +1,15 @@
-"""Where an image's bytes go as they come: a file that appears when it is whole.
-
-An image that is to stay in memory needs none of this: `io.BytesIO` is a sink as it is. Its `getvalue()` hands the
-buffer over without a copy, which `bytes(bytearray)` and `b"".join` do not.
-"""
+"""Where an image's bytes go that is to be written: a file that appears when it is whole."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from aimlapi_images.files import open_part, put_in_place
 
@@ -27,13 +21,12 @@ ResultT = TypeVar("ResultT")
 class FileSink:
     """Takes an image's bytes into a temporary file beside its target. The event loop waits for no disk.
 
-    Use it as `async with FileSink(folder) as sink`: what is not kept by the end is removed. A disk that fails or is
-    full loses nothing: the bytes stay in memory from there on, `keep` raises, and `rescue` gives them all.
+    What is not kept is to be discarded, or the temporary file stays. A disk that fails or is full loses nothing: the
+    bytes stay in memory from there on, `keep` raises, and `rescue` gives them all.
 
     Args:
         folder: Where the file is to be. Nothing is made there before the first bytes.
         piece_bytes: How many bytes may wait in memory before `drain` writes them.
-        digest: Whether to find the SHA-256 as well. It takes longer than the base64, about 0.7 ms a megabyte.
 
     Attributes:
         size: How many bytes it was given.
@@ -42,13 +35,12 @@ class FileSink:
         target: The file with its name, once it was kept.
     """
 
-    def __init__(self, folder: Path, *, piece_bytes: int = PIECE_BYTES, digest: bool = False) -> None:
+    def __init__(self, folder: Path, *, piece_bytes: int = PIECE_BYTES) -> None:
         self.size = 0
         self.part: Path | None = None
         self.error: OSError | None = None
         self._folder = folder
         self._piece_bytes = piece_bytes
-        self._hash = hashlib.sha256() if digest else None
         self._waiting: deque[bytes] = deque()
         self._written = 0
         self._descriptor: int | None = None
@@ -67,23 +59,22 @@ class FileSink:
         if self.size - self._written >= self._piece_bytes and self.error is None:
             await self._in_thread(self._write_out)
 
-    async def keep(self, name: Callable[[Path], Path], *, overwrite: bool = False) -> Path:
+    async def keep(self, name: Callable[[Path], Path]) -> Path:
         """Give the file its name: all bytes are written and synced to the disk, then it is renamed.
 
         When this is cancelled, the file is either there and whole, or not there.
 
         Args:
             name: Tells the target, in the same folder, from the whole temporary file. Called in a thread.
-            overwrite: Replace a file that is there already.
 
         Returns:
             The target.
 
         Raises:
-            FileExistsError: A file is there already, and `overwrite` is false.
+            FileExistsError: A file is there already.
             OSError: It could not be written. `rescue` has the bytes.
         """
-        return await self._in_thread(lambda: self._keep(name, overwrite))
+        return await self._in_thread(lambda: self._keep(name))
 
     async def rescue(self) -> bytes:
         """All bytes that it was given, from the disk and from memory."""
@@ -94,20 +85,6 @@ class FileSink:
         self._unwanted = True
         # Shielded: a second cancellation must not leave the file.
         await asyncio.shield(self._in_thread(self._remove))
-
-    @property
-    def sha256(self) -> str | None:
-        """The SHA-256 digest of the file in hexadecimal, when it is written and if it was asked for."""
-        return None if self._hash is None else self._hash.hexdigest()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.target is None:
-            await self.discard()
 
     def _in_thread(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
         def locked() -> ResultT:
@@ -125,8 +102,6 @@ class FileSink:
             while self._waiting:
                 piece = self._waiting[0]
                 count = os.write(self._descriptor, piece)
-                if self._hash is not None:
-                    self._hash.update(memoryview(piece)[:count])
                 self._written += count
                 if count < len(piece):
                     self._waiting[0] = piece[count:]
@@ -135,7 +110,7 @@ class FileSink:
         except OSError as error:
             self.error = error
 
-    def _keep(self, name: Callable[[Path], Path], overwrite: bool) -> Path:
+    def _keep(self, name: Callable[[Path], Path]) -> Path:
         if self.error is None:
             self._write_out()
         if self.error is not None:
@@ -147,7 +122,7 @@ class FileSink:
         if self._unwanted:  # the task that waited for this was cancelled
             raise OSError(errno.ECANCELED, "it was discarded", str(target))
         self._close()
-        put_in_place(self.part, target, overwrite=overwrite)
+        put_in_place(self.part, target)
         self.target = target
         self.part.unlink(missing_ok=True)
         return target

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import attrs
 
-from aimlapi_images.errors import ImageError
+from aimlapi_images.errors import ImageError, InvalidRequestError
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.spending import Usage
 
@@ -144,5 +145,9 @@ class Reporter:
     async def __call__(self, step: Step) -> None:
         """Tell one step. What the observer raises is raised."""
         logger.log(step.level, "%s", step)
-        if self.observer is not None:
-            await self.observer(step)
+        if self.observer is None:
+            return
+        told = self.observer(step)
+        if not inspect.isawaitable(told):
+            raise InvalidRequestError(f"the observer gave {told!r}, and has to be an async function: async def")
+        await told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images import schema
-from aimlapi_images.cli.fields import field_options, format_asked_by
+from aimlapi_images.cli.fields import field_options
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def edit(
     if mask is not None and mask_box is not None:
         raise click.UsageError("--mask and --mask-box exclude each other")
     ordering, fields = split_options(options)
-    fields = {**format_asked_by(ordering.output, schema.edit_request()), **fields}
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         from aimlapi_images.masks import mask_from_box

@@ -23,7 +23,7 @@ def exit_code(error: Exception) -> int:
     from aimlapi_images import errors
 
     match error:
-        case errors.InvalidRequestError():
+        case errors.InvalidRequestError() | errors.NotSavedError():
             return USAGE
         case errors.ServerError():
             return UNKNOWN

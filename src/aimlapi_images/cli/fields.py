@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -37,15 +36,6 @@ def field_options(request: Mapping[str, Any], *, without: Collection[str]) -> li
         for name, field in fields.items()
         if name not in without
     ]
-
-
-def format_asked_by(output: Path | None, request: Mapping[str, Any]) -> dict[str, str]:
-    """`-o fox.jpg` asks for a JPEG, where the request's schema has that format and no option says otherwise."""
-    from aimlapi_images.formats import format_of
-
-    name = output and format_of(output)
-    known = request["properties"].get("output_format", {}).get("enum", ())
-    return {"output_format": name} if name and name in known else {}
 
 
 def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:

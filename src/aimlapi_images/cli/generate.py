@@ -9,26 +9,38 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images import schema
-from aimlapi_images.cli.fields import field_options, format_asked_by, named_value
+from aimlapi_images.cli.fields import field_options
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
     from aimlapi_images.images import GeneratedImage
 
-_FIELDS = "aimlapi_images.fields"
+_FIELDS, _MODEL = "aimlapi_images.fields", "aimlapi_images.model"
 
 
 class ModelCommand(click.Command):
     """A command whose options are the fields of the model that it is asked for with `--model`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_FIELDS] = self._fields(_model_in(args))
+        ctx.meta[_MODEL] = _model_in(args)
+        ctx.meta[_FIELDS] = self._fields(ctx.meta[_MODEL])
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
         return [*params[:2], *(ctx.meta.get(_FIELDS) or self._fields(None)), *params[2:]]
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        model = ctx.meta.get(_MODEL)
+        if model is not None and model not in schema.known_models():
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(
+                    f"No schema is stored for {model}: what `--field NAME=VALUE` says is sent unchecked, and the other "
+                    f"options are those of {schema.known_models()[0]}."
+                )
 
     def _fields(self, model: str | None) -> list[click.Parameter]:
         taken = ["prompt", *(param.name or "" for param in self.params)]
@@ -38,8 +50,7 @@ class ModelCommand(click.Command):
 @click.command(cls=ModelCommand)
 @click.argument("prompt")
 @ordering_options
-@click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON.")
-def generate(prompt: str, more: tuple[str, ...], **options: Any) -> int:
+def generate(prompt: str, **options: Any) -> int:
     """Generate one image from PROMPT.
 
     The options are the fields of the model: `--model MODEL --help` shows those of another one.
@@ -48,8 +59,6 @@ def generate(prompt: str, more: tuple[str, ...], **options: Any) -> int:
     130 interrupted.
     """
     ordering, fields = split_options(options)
-    fields |= dict(map(named_value, more))
-    fields = {**format_asked_by(ordering.output, schema.generation_request(ordering.model)), **fields}
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         return await client.generate(prompt, options=fields, **call)

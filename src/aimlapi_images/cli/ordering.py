@@ -11,7 +11,8 @@ import attrs
 import click
 
 from aimlapi_images.cli.emulator import emulated
-from aimlapi_images.cli.endings import INTERRUPTED, UNKNOWN, USAGE, complain, exit_code
+from aimlapi_images.cli.endings import INTERRUPTED, complain, exit_code
+from aimlapi_images.cli.fields import named_value
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
@@ -40,6 +41,7 @@ _OPTIONS = (
     click.option("--attempts", type=int, default=4, show_default=True, help="How often to try what is not billed."),
     click.option("--emulator", is_flag=True, help="Draw a picture here instead: no key, no network, no cost."),
     click.option("--json", is_flag=True, help="Print what is known of the image as one JSON object."),
+    click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON."),
 )
 
 
@@ -65,9 +67,10 @@ def ordering_options(function: F) -> F:
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]:
-    """The options of the ordering, and the fields of the request that were given."""
+    """The options of the ordering, and the fields of the request that were given; with `--field`, any."""
     names = [field.name for field in attrs.fields(Ordering)]
-    fields = {name: value for name, value in options.items() if name not in names and value is not None}
+    fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
+    fields |= dict(map(named_value, options["more"]))
     return Ordering(**{name: options[name] for name in names}), fields
 
 
@@ -94,14 +97,8 @@ def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[Genera
         call["model"] = ordering.model
     try:
         image = asyncio.run(_ask(ordering, settings, ask, call))
-    except errors.NotSavedError as error:
-        complain(f"{error}; {rescue(error.image.data, error.image.order)}")
-        return USAGE
-    except errors.DecodeError as error:
-        complain(f"{error}; {rescue(error.data, str(error.order))}" if error.data else str(error))
-        return UNKNOWN
     except errors.ImageError as error:
-        complain(str(error))
+        complain("; ".join([str(error), *rescue(error)]))
         return exit_code(error)
     except KeyboardInterrupt:
         complain("interrupted: if the request was sent already, it may be billed")

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
 from aimlapi_images.files import write_whole
 from aimlapi_images.images import GeneratedImage
 
 
-def rescue(data: bytes, name: str) -> str:
-    """What is paid for and cannot go where it should goes into the temporary folder, under its order's id."""
-    path = Path(tempfile.gettempdir()) / name
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        return f"nor could it be rescued as {path}: {error.strerror}"
-    return f"what came is rescued as {path}"
+def rescue(error: ImageError) -> Iterator[str]:
+    """What is paid for and cannot go where it should goes into the temporary folder, under its order's id.
+
+    Yields:
+        For each of these files, where it is, in words.
+    """
+    images = [error.image, *error.images] if isinstance(error, NotSavedError) else error.images
+    lost = [error.data] if isinstance(error, DecodeError) and error.data else []
+    lost += [image.data for image in images if image.path is None]
+    for number, data in enumerate(lost, 1):
+        path = Path(tempfile.gettempdir()) / (f"{error.order}" if number == 1 else f"{error.order}-{number}")
+        try:
+            write_whole(path, data)
+        except OSError as problem:
+            yield f"nor could it be rescued as {path}: {problem.strerror}"
+        else:
+            yield f"what came is rescued as {path}"
 
 
 def summary(image: GeneratedImage, *, emulated: bool) -> str:

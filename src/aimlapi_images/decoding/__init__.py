@@ -17,7 +17,7 @@ from aimlapi_images.decoding.tracking import Tracker
 
 MAX_SKELETON_BYTES: Final = 4 * 2**20
 MAX_PAYLOAD_BYTES: Final = 64 * 2**20
-# A 64 MiB image as base64, and room for the JSON around it.
+# For each image: 64 MiB as base64, and room for the JSON around it.
 MAX_BODY_BYTES: Final = 96 * 2**20
 
 _STRUCTURE: Final = re.compile(rb'[\[\]{},"]')
