@@ -1,4 +1,4 @@
-"""Bodies wait for each other where they come fast, and only there."""
+"""What comes in one moment waits for its turn: bodies where they come fast, and orders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from aimlapi_images.bodies import BodyGate, announced_length
+from aimlapi_images.turnstile import Turnstile
 
 LITTLE = 100
 
@@ -115,6 +116,30 @@ async def test_a_reader_who_leaves_frees_the_place() -> None:
 
     assert await asyncio.wait_for(read(gate, body), 10) == b""
     assert first.cancelled()
+
+
+async def test_few_go_through_a_turnstile_in_one_turn_of_the_loop() -> None:
+    turnstile, gone = Turnstile(), list[int]()
+
+    async def go(number: int) -> None:
+        await turnstile.go()
+        gone.append(number)
+
+    going = [asyncio.create_task(go(number)) for number in range(50)]
+    await asyncio.sleep(0)
+    assert gone == list(range(16))
+
+    for task in going[20:30]:
+        task.cancel()
+    at_once, before = [], 0
+    while len(gone) < 40:
+        await asyncio.sleep(0)
+        at_once.append(len(gone) - before)
+        before = len(gone)
+
+    assert gone == [*range(20), *range(30, 50)]
+    assert max(at_once) == 16
+    await turnstile.go()  # nobody is left in it
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aimlapi_images.budget import Ledger
 from aimlapi_images.connections import Connections
 from aimlapi_images.queries import Queries
 from aimlapi_images.spending import Spending
+from aimlapi_images.turnstile import Turnstile
 from aimlapi_rest.models import GetLogsLogStatus
 
 
@@ -31,10 +32,12 @@ class AccountClient:
         self._queries = queries
         self._ledger = ledger
         self._loading = asyncio.Lock()
+        self._turnstile = Turnstile()
 
     async def _ready(self) -> None:
         """Check that the client may be used, and load what the checks of orders need."""
         self._connections.check_usable()
+        await self._turnstile.go()
         if not schema.is_loaded():
             async with self._loading:
                 if not schema.is_loaded():

@@ -26,6 +26,7 @@ from aimlapi_images.responses import ImageAnswer, read_image_answer
 from aimlapi_images.retries import RetryPolicy, decide
 from aimlapi_images.steps import AttemptStarted, Reporter, Retrying
 from aimlapi_images.throttle import Throttle
+from aimlapi_images.turnstile import Turnstile
 
 _NUMBERS_KEPT: Final = 10_000
 
@@ -55,6 +56,7 @@ class Sender:
     report: Reporter
     gate: BodyGate
     chance: Callable[[], float] = random.random
+    _turnstile: Turnstile = attrs.field(factory=Turnstile, init=False, repr=False)
     _numbers: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     async def answer(self, order: Order, progress: Progress, sinks: Sinks) -> ImageAnswer:
@@ -76,6 +78,7 @@ class Sender:
             try:
                 # Held while the API works, and neither during a backoff nor while the image is fetched.
                 async with self.throttle.turn(ticket):
+                    await self._turnstile.go()
                     progress.attempts += 1
                     attempt.number = self._next_number(order.id)
                     request_id = order.request_id(attempt.number)

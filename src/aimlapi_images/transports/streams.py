@@ -15,28 +15,10 @@ import httpcore
 
 from aimlapi_images.transports.addresses import alternating, is_address
 from aimlapi_images.transports.buffers import AHEAD_BYTES
+from aimlapi_images.turnstile import Turnstile
 
 _PIECE_BYTES: Final = 256 * 2**10  # with somebody waiting for it
-_A_TURN: Final = 16
 _NEXT_ADDRESS_SECONDS: Final = 2.0  # after which another address is tried, if there is one
-
-
-class _Turnstile:
-    """Lets a few through in each turn of the event loop: hundreds of answers may come in the same moment."""
-
-    def __init__(self) -> None:
-        self._passed = 0
-
-    async def go(self) -> None:
-        """Go through, now or in one of the next turns."""
-        while self._passed >= _A_TURN:  # noqa: ASYNC110 - the next turn is all that is waited for
-            await asyncio.sleep(0)
-        if self._passed == 0:
-            asyncio.get_running_loop().call_soon(self._reset)
-        self._passed += 1
-
-    def _reset(self) -> None:
-        self._passed = 0
 
 
 class _Receiver(asyncio.BufferedProtocol):
@@ -126,7 +108,7 @@ class _Receiver(asyncio.BufferedProtocol):
 class AsyncioStream(httpcore.AsyncNetworkStream):
     """One connection."""
 
-    def __init__(self, receiver: _Receiver, turnstile: _Turnstile) -> None:
+    def __init__(self, receiver: _Receiver, turnstile: Turnstile) -> None:
         self._receiver = receiver
         self._turnstile = turnstile
 
@@ -191,7 +173,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
     """Makes connections, as httpcore wants them."""
 
     def __init__(self) -> None:
-        self._turnstile = _Turnstile()
+        self._turnstile = Turnstile()
         self._buffer = memoryview(bytearray(_PIECE_BYTES))
 
     async def connect_tcp(
