@@ -52,7 +52,7 @@ def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figur
     """Measure, and give each table when it is done. The figures of images are added to `results` as well."""
     with server() as address:
         if only in "starts":
-            yield starts_table(3 if quick else 11, address)
+            yield starts_table(3 if quick else 7, address)
         for cell in plans.image_cells(quick):
             if only in cell.label:
                 results.append((cell.label, measure(cell, address)))

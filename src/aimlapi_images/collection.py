@@ -10,8 +10,8 @@ import attrs
 
 from aimlapi_images.downloads import Downloader
 from aimlapi_images.errors import DeadlineExceededError, DecodeError, DownloadError, ImageError, NotSavedError
-from aimlapi_images.files import check_target, free_number
-from aimlapi_images.formats import ImageFormat, read_file_format, read_format
+from aimlapi_images.files import free_number
+from aimlapi_images.formats import ImageFormat, read_file_format, read_format, with_extension
 from aimlapi_images.images import GeneratedImage
 from aimlapi_images.orders import Order
 from aimlapi_images.receiving import ImageSink, Sinks, broken_image
@@ -154,7 +154,7 @@ class Collector:
             with part.open("rb") as file:
                 formats.append(read_file_format(file, sink.size))
             assert self.order.to is not None  # noqa: S101 - or there would be no file
-            return check_target(free_number(self.order.to, number), formats[0].name)
+            return Path(with_extension(free_number(self.order.to, number), formats[0].name))
 
         try:
             path = await sink.keep(name)
