@@ -15,6 +15,7 @@ from bench.child import measure
 from bench.contestants import CONTESTANTS
 from bench.running import Cell, environment, server
 from bench.running import measure as measure_cell
+from bench.soak import tenths
 
 
 @pytest.mark.parametrize("who", CONTESTANTS)
@@ -43,6 +44,15 @@ def test_a_plan_lets_everybody_through() -> None:
 
     assert [cell.label for cell in cells if cell.orders % cell.in_flight] == []
     assert all(who in CONTESTANTS for cell in cells for who in cell.who)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+async def test_memory_is_told_for_each_tenth() -> None:
+    with server() as address:
+        found = await tenths("raw socket", f"http://{address}/b64-20000-1", 200)
+
+    assert len(found) == 10
+    assert max(found) - min(found) < 10
 
 
 def test_tables_are_written_for_terminals_and_pages() -> None:
