@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-_A_TURN: Final = 16
+_A_TURN: Final = 8
 
 
 class Turnstile:

@@ -24,6 +24,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aimlapi_images.transports.buffers import AHEAD_BYTES, ReluctantSocket, receive_buffer
 from aimlapi_images.transports.proxies import EnvironmentProxies
+from aimlapi_images.turnstile import Turnstile
 
 _PIECE_BYTES: Final = 64 * 2**10
 _READING_BYTES: Final = 256 * 2**10  # what the event loop reads at once
@@ -67,6 +68,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if proxy.url.scheme not in ("http", "https"):
                 raise ValueError(f"the proxy {proxy.url.copy_with(userinfo=b'')} is not one that aiohttp can use")
         self._session: aiohttp.ClientSession | None = None
+        self._turnstile = Turnstile()
         self._sockets: WeakValueDictionary[int, ReluctantSocket] = WeakValueDictionary()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -97,6 +99,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     server_hostname=request.extensions.get("sni_hostname"),
                     **_proxied(proxy, request.url, request.headers.multi_items()),
                 )
+        try:
+            await self._turnstile.go()  # hundreds may be answered in the same moment
+        except BaseException:
+            response.close()
+            raise
         reason = (response.reason or "").encode("latin-1", "replace")
         return httpx.Response(
             response.status,
