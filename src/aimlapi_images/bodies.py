@@ -40,7 +40,8 @@ class BodyGate:
     async def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they come, decompressed. To be closed by the caller (`contextlib.aclosing`)."""
         place = _Place(self._places, self._seconds, self._little)
-        pieces = response.aiter_bytes()
+        compressed = "content-encoding" in response.headers
+        pieces = response.aiter_bytes() if compressed else response.aiter_raw()
         try:
             while True:
                 await place.take()
