@@ -11,7 +11,7 @@ import httpx
 
 _AT_ONCE: Final = 16
 _SECONDS: Final = 0.2
-_LITTLE: Final = 256 * 2**10
+_LITTLE: Final = 128 * 2**10
 
 
 def announced_length(response: httpx.Response) -> int:
@@ -23,13 +23,13 @@ def announced_length(response: httpx.Response) -> int:
 class BodyGate:
     """Lets a number of bodies be received at once. The others wait at their servers.
 
-    It is there for bodies that come faster than they can be worked on. One that stalls does not hold up the others:
-    its place is given away until more of it comes. One that comes slowly needs no place, from then on.
+    One that stalls or comes slowly does not hold up the others: its place is given away until it is its turn again.
+    Until then, the system goes on receiving for it, as much as fits its buffer.
 
     Args:
         at_once: How many.
         seconds: After so long, it is looked at how much has come.
-        little: A body that brings fewer bytes in that time is slow. Times `at_once`, this is what always gets through.
+        little: A body that brings fewer bytes in that time is slow.
     """
 
     def __init__(self, at_once: int = _AT_ONCE, seconds: float = _SECONDS, little: int = _LITTLE) -> None:
@@ -40,8 +40,8 @@ class BodyGate:
     async def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they come, decompressed. To be closed by the caller (`contextlib.aclosing`)."""
         place = _Place(self._places, self._seconds, self._little)
-        compressed = "content-encoding" in response.headers
-        pieces = response.aiter_bytes() if compressed else response.aiter_raw()
+        plain = "content-encoding" not in response.headers and not response.is_stream_consumed
+        pieces = response.aiter_raw() if plain else response.aiter_bytes()
         try:
             while True:
                 await place.take()
@@ -55,7 +55,7 @@ class BodyGate:
 
 
 class _Place:
-    """A place that may be held or not, and is not for those who make nothing of it.
+    """A place that may be held or not, and is taken from those who make little of it.
 
     Attributes:
         came: How many bytes came since this was looked at.
@@ -66,12 +66,12 @@ class _Place:
         self._places = places
         self._seconds = seconds
         self._little = little
-        self._held = self._slow = False
+        self._held = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
-        """Hold the place, or find that none is needed."""
-        if not self._held and not self._slow:
+        """Hold the place from now on."""
+        if not self._held:
             await self._places.acquire()
             self._held = True
             self.came = 0
@@ -88,7 +88,6 @@ class _Place:
 
     def _look(self) -> None:
         if self.came < self._little:
-            self._slow = self.came > 0
             self._give_back()
         else:
             self.came = 0
