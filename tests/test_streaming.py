@@ -84,7 +84,10 @@ async def test_what_is_written_is_not_held(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transport", [None, aiohttp_transport])
 async def test_an_image_in_memory_takes_little_beside_itself(transport: Callable[[], AiohttpTransport] | None) -> None:
-    """With 200 in flight: the images' own bytes, and 64 KiB for each. Base64 would be another 4/3 of them."""
+    """With 200 in flight: the images' own bytes, and 30 KiB for each. Base64 would be another 4/3 of them.
+
+    On a machine that leaves little time to this program, more is under way at once: four times as much is granted.
+    """
     in_flight, size = 200, 500_000
     with bench_server() as address:  # a process of its own, as what it holds is not to be counted
         async with client_for(f"http://{address}/b64-{size}-1") as client:
@@ -92,14 +95,14 @@ async def test_an_image_in_memory_takes_little_beside_itself(transport: Callable
         url = f"http://{address}/b64-{size}-{in_flight}"
         async with client_for(url, max_concurrency=in_flight, transport=transport and transport()) as client:
             found = []
-            for _ in range(3):  # the best one counts: where other programs leave no time, more is under way at once
+            for _ in range(3):
                 gc.collect()
                 tracemalloc.start()
                 images = await asyncio.gather(*(client.generate("x") for _ in range(in_flight)))
                 found.append(tracemalloc.get_traced_memory()[1])
                 tracemalloc.stop()
                 assert [len(image.data) for image in images] == [size] * in_flight
-                if min(found) < in_flight * (size + 64 * 1024):
+                if min(found) < in_flight * (size + 128 * 1024):
                     return
 
     raise AssertionError(found)
