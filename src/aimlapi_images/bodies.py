@@ -12,6 +12,8 @@ import httpx
 _AT_ONCE: Final = 16
 _SECONDS: Final = 0.2
 _LITTLE: Final = 128 * 2**10
+_LATE: Final = 1 / 20  # of the seconds: an event loop that is so late has more to do than the servers
+_EXCUSES: Final = 10
 
 
 def announced_length(response: httpx.Response) -> int:
@@ -24,7 +26,8 @@ class BodyGate:
     """Lets a number of bodies be received at once. The others wait at their servers.
 
     One that stalls or comes slowly does not hold up the others: its place is given away until it is its turn again.
-    Until then, the system goes on receiving for it, as much as fits its buffer.
+    Until then, the system goes on receiving for it, as much as fits its buffer. Where it is this program that is slow,
+    bodies keep their places for some seconds: with more of them under way it would only need more memory.
 
     Args:
         at_once: How many.
@@ -50,6 +53,7 @@ class BodyGate:
                     return
                 place.came += len(piece)
                 yield piece
+                del piece  # not to be held while it waits
         finally:
             place.leave()
 
@@ -67,6 +71,8 @@ class _Place:
         self._seconds = seconds
         self._little = little
         self._held = False
+        self._excuses = 0
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
@@ -74,8 +80,7 @@ class _Place:
         if not self._held:
             await self._places.acquire()
             self._held = True
-            self.came = 0
-            self._wait()
+            self._begin()
 
     def leave(self) -> None:
         """Give the place back for good."""
@@ -83,15 +88,24 @@ class _Place:
             self._timer.cancel()
         self._give_back()
 
+    def _begin(self) -> None:
+        self.came = self._excuses = 0
+        self._wait()
+
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._seconds
+        self._timer = loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
-        if self.came < self._little:
-            self._give_back()
-        else:
-            self.came = 0
+        late = asyncio.get_running_loop().time() - self._due > self._seconds * _LATE
+        if self.came >= self._little:
+            self._begin()
+        elif late and self._excuses < _EXCUSES:
+            self._excuses += 1
             self._wait()
+        else:
+            self._give_back()
 
     def _give_back(self) -> None:
         if self._held:
