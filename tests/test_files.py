@@ -59,6 +59,21 @@ def test_format_and_size_come_from_the_bytes(kind: str, options: dict[str, Any],
     assert found.media_type == f"image/{kind.lower()}"
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_the_beginning_of_an_image_tells_the_truth_or_nothing(kind: str) -> None:
+    data = picture(kind, (300, 200), **({"icc_profile": bytes(1000)} if kind == "JPEG" else {}))
+
+    told = 0
+    for length in range(len(data)):
+        try:
+            found = read_format(data[:length])
+        except ValueError:
+            continue
+        told += 1
+        assert (found.name, found.width, found.height) == (kind.lower(), 300, 200)
+    assert 0 < told < len(data)
+
+
 def test_a_transparent_webp_has_its_size_elsewhere() -> None:
     file = io.BytesIO()
     Image.new("RGBA", (30, 20), (0, 0, 0, 0)).save(file, "WEBP", exif=b"Exif\0\0")

@@ -19,6 +19,16 @@ PIECES = [PIXEL, b"", b"x" * 1000, b"y" * 300_000, b"z"]
 WHOLE = b"".join(PIECES)
 
 
+@pytest.fixture(params=[True, False], ids=["writev", "write"])
+def writev(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the system can write many pieces in one call, as all but Windows can."""
+    if not request.param:
+        monkeypatch.delattr(os, "writev", raising=False)
+    elif not hasattr(os, "writev"):
+        pytest.skip("this system cannot")
+    return bool(request.param)
+
+
 def as_png(folder: Path) -> Callable[[Path], Path]:
     return lambda part: folder / "fox.png"
 
@@ -40,7 +50,7 @@ async def filled(sink: FileSink) -> None:
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 2**20])
-async def test_what_is_kept_appears_whole_under_its_name(tmp_path: Path, piece_bytes: int) -> None:
+async def test_what_is_kept_appears_whole_under_its_name(tmp_path: Path, piece_bytes: int, writev: bool) -> None:
     async with opened(tmp_path, piece_bytes=piece_bytes) as sink:
         await filled(sink)
         path = await sink.keep(as_png(tmp_path))
@@ -73,6 +83,16 @@ async def test_memory_holds_less_than_a_piece_after_a_drain(tmp_path: Path) -> N
         on_disk = sum(path.stat().st_size for path in tmp_path.iterdir())
 
     assert sink.size - on_disk == 0
+
+
+async def test_hundreds_of_small_pieces_are_all_written(tmp_path: Path, writev: bool) -> None:
+    async with opened(tmp_path) as sink:
+        for number in range(1000):
+            sink.write(b"%d" % number)
+        path = await sink.keep(as_png(tmp_path))
+
+    assert path.read_bytes() == b"".join(b"%d" % number for number in range(1000))
+    assert sink.head == path.read_bytes()[:4096]
 
 
 async def test_nothing_is_made_before_the_first_piece_is_full(tmp_path: Path) -> None:
@@ -147,10 +167,12 @@ async def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_a_disk_that_takes_a_little_at_a_time_gets_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writev: bool
 ) -> None:
     whole_write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: whole_write(descriptor, data[:7000]))
+    if writev:
+        monkeypatch.setattr(os, "writev", lambda descriptor, pieces: os.write(descriptor, b"".join(pieces)))
 
     async with opened(tmp_path, piece_bytes=1) as sink:
         await filled(sink)
@@ -174,7 +196,7 @@ class Gate:
         monkeypatch.setattr(os, name, held)
 
 
-@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("call", ["writev" if hasattr(os, "writev") else "write", "fsync"])
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_cancelled_attempt_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, times: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
 from aimlapi_images.transports.aiohttp_bridge import AiohttpTransport
@@ -70,6 +72,18 @@ async def test_an_image_arrives_whole_in_memory_and_in_a_file(tmp_path: Path) ->
     assert written.path.read_bytes() == written.data == LARGE
     assert (written.file_size, written.sha256) == (len(LARGE), held.sha256)
     assert [each.name for each in tmp_path.iterdir()] == ["fox.png"]
+
+
+async def test_a_jpeg_that_tells_its_size_far_behind_is_written(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, "JPEG", exif=b"Exif\0\0" + bytes(20_000))
+    answer = {"data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+    client, _ = scripted(httpx.Response(200, json=answer))
+
+    image = await client.generate("x", to=tmp_path / "fox")
+
+    assert image.path == tmp_path / "fox.jpg"
+    assert (image.width, image.height, image.data) == (30, 20, file.getvalue())
 
 
 async def test_what_is_written_is_not_held(tmp_path: Path) -> None:

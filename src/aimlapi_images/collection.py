@@ -151,8 +151,11 @@ class Collector:
         formats: list[ImageFormat] = []
 
         def name(part: Path) -> Path:
-            with part.open("rb") as file:
-                formats.append(read_file_format(file, sink.size))
+            try:
+                formats.append(read_format(sink.head))
+            except ValueError:  # a JPEG may tell its size far behind
+                with part.open("rb") as file:
+                    formats.append(read_file_format(file, sink.size))
             assert self.order.to is not None  # noqa: S101 - or there would be no file
             return Path(with_extension(free_number(self.order.to, number), formats[0].name))
 

@@ -15,6 +15,7 @@ import httpx
 from aimlapi_images.auth import BearerAuth, KeyFilter, find_api_key, find_base_url, warn_if_unencrypted
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.settings import timeouts
+from aimlapi_images.stateless import StatelessClient
 from aimlapi_images.transports import LanesTransport
 
 _HTTP_LOGGERS: Final = [logging.getLogger(f"httpcore.{name}") for name in ("http11", "http2", "connection", "proxy")]
@@ -60,10 +61,10 @@ class Connections:
             context = httpx.create_ssl_context()
             transport, download_transport = _lanes(context), download_transport or _lanes(context)
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
-        self.api = httpx.AsyncClient(
+        self.api = StatelessClient(
             base_url=self.base_url, transport=transport, headers={**agent, **_headers(headers)}, **options
         )
-        self.downloads = httpx.AsyncClient(transport=download_transport or transport, headers=agent, **options)
+        self.downloads = StatelessClient(transport=download_transport or transport, headers=agent, **options)
         self._filter = KeyFilter(self.auth)
         for logger in _HTTP_LOGGERS:
             logger.addFilter(self._filter)
