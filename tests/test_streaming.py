@@ -124,14 +124,15 @@ async def test_an_image_in_memory_takes_little_beside_itself(transport: Callable
 
 @pytest.mark.parametrize("fetched", [False, True])
 async def test_a_cancelled_order_leaves_no_file(fetched: bool, tmp_path: Path) -> None:
-    never, half = asyncio.Event(), len(ANSWER) // 2
-    async with server(HEAD, ANSWER[:half], ANSWER[half:], until=never) as url:
+    never, most = asyncio.Event(), len(ANSWER) * 3 // 4
+    async with server(HEAD, ANSWER[:most], ANSWER[most:], until=never) as url:
         by_url = httpx.Response(200, json={"data": [{"url": f"{url}/fox.png"}]})
         api = httpx.MockTransport(lambda request: by_url) if fetched else httpx.AsyncHTTPTransport()
         async with client_for(url, transport=api, download_transport=httpx.AsyncHTTPTransport()) as client:
             task = asyncio.create_task(client.generate("x", to=tmp_path / "fox"))
-            while not list(tmp_path.iterdir()):  # noqa: ASYNC110 - a folder has no event
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while not list(tmp_path.iterdir()):  # noqa: ASYNC110 - a folder has no event
+                    await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
