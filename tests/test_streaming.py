@@ -98,9 +98,9 @@ async def test_what_is_written_is_not_held(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transport", ["lanes", "aiohttp"])
 def test_an_image_in_memory_takes_little_beside_itself(transport: str) -> None:
-    """With 200 in flight: the images' own bytes, and 30 KiB for each. Base64 would be another 4/3 of them.
+    """With 200 in flight: the images' own bytes, and at most 64 KiB for each. Base64 would be another 4/3 of them.
 
-    On a machine that leaves little time to this program, more is under way at once: four times as much is granted.
+    Where other programs leave little time to this one, more is under way at once: the best of three runs counts.
     """
     in_flight, size = 200, 500_000
     script = Path(__file__).with_name("holding.py")
@@ -109,7 +109,7 @@ def test_an_image_in_memory_takes_little_beside_itself(transport: str) -> None:
         with bench_server() as address:  # a process of its own, as what it holds is not to be counted
             command = [sys.executable, str(script), address, str(in_flight), str(size), transport]
             found.append(int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout))
-        if min(found) < in_flight * (size + 128 * 1024):
+        if min(found) < in_flight * (size + 64 * 1024):
             return
 
     raise AssertionError(found)
