@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, emulator, mask_from_box
-from aimlapi_images.edits import new_edit
+from aimlapi_images.orders.edit import new_edit
 from conftest import KEY, PIXEL_ANSWER, Script, scripted
 
 MODEL = "openai/gpt-image-1-5"

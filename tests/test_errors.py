@@ -11,8 +11,9 @@ import pytest
 
 import aimlapi_images
 import aimlapi_rest.models
-from aimlapi_images import errors, schema
+from aimlapi_images import errors
 from aimlapi_images.errors import ImageError
+from aimlapi_images.orders import schema
 
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ImageError)]
 

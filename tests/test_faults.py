@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, aiohttp_transport, errors
-from aimlapi_images.outcomes import Outcome, outcome_of
+from aimlapi_images.dispatch.outcomes import Outcome, outcome_of
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 from misbehaving import DROP, RESET, SILENCE, Behaviour, MisbehavingServer, Reply, link, nobody, reply
 

@@ -25,7 +25,7 @@ from aimlapi_images import (
     NotSavedError,
     emulator,
 )
-from aimlapi_images.orders import format_asked_by
+from aimlapi_images.orders.order import format_asked_by
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from aimlapi_images import ImageClient, orders, schema
+from aimlapi_images import ImageClient
+from aimlapi_images.orders import order as orders
+from aimlapi_images.orders import schema
 from conftest import KEY, ROOT
 
 EXTRAS = ("aiohttp", "click", "PIL", "starlette", "uvicorn", "rich", "typer")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, cli, errors
-from aimlapi_images.auth import BearerAuth
+from aimlapi_images.api.auth import BearerAuth
 from conftest import PIXEL, PIXEL_ANSWER
 from misbehaving import Behaviour, MisbehavingServer, Reply, Request, link, nobody, reply
 from test_faults import FAULTS, HTML, Fault

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, steps
-from aimlapi_images.generations import new_generation
+from aimlapi_images import ImageClient, RetryPolicy, Usage, errors
+from aimlapi_images import events as steps
+from aimlapi_images.orders.generation import new_generation
 from conftest import KEY, PIXEL, Script
 from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
 from virtual_time import run_in_virtual_time

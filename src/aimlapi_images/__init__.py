@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aimlapi_images.account import Balance, LogEntry, LogPage
-    from aimlapi_images.budget import Budget
     from aimlapi_images.client import ImageClient
+    from aimlapi_images.dispatch.budget import Budget
+    from aimlapi_images.dispatch.retry import RetryPolicy
     from aimlapi_images.errors import (
         APIStatusError,
         AuthenticationError,
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
         RateLimitError,
         ServerError,
     )
-    from aimlapi_images.images import GeneratedImage
-    from aimlapi_images.inputs import ImageInput
-    from aimlapi_images.masks import mask_from_box, mask_from_luminance
-    from aimlapi_images.retries import RetryPolicy
+    from aimlapi_images.events import Observer, Step
+    from aimlapi_images.models import GeneratedImage
+    from aimlapi_images.orders.image_input import ImageInput
+    from aimlapi_images.orders.mask import mask_from_box, mask_from_luminance
     from aimlapi_images.spending import Spending, Usage
-    from aimlapi_images.steps import Observer, Step
     from aimlapi_images.transports import aiohttp_transport
     from aimlapi_rest.models import ImageGenerationRequestBackground as Background
     from aimlapi_rest.models import ImageGenerationRequestModeration as Moderation
@@ -92,20 +92,20 @@ __all__ = [
 
 _HOMES = {
     "Balance": "account",
-    "Budget": "budget",
+    "Budget": "dispatch.budget",
     "LogEntry": "account",
     "LogPage": "account",
     "ImageClient": "client",
-    "GeneratedImage": "images",
-    "ImageInput": "inputs",
-    "Observer": "steps",
-    "RetryPolicy": "retries",
+    "GeneratedImage": "models",
+    "ImageInput": "orders.image_input",
+    "Observer": "events",
+    "RetryPolicy": "dispatch.retry",
     "Spending": "spending",
-    "Step": "steps",
+    "Step": "events",
     "Usage": "spending",
     "aiohttp_transport": "transports",
-    "mask_from_box": "masks",
-    "mask_from_luminance": "masks",
+    "mask_from_box": "orders.mask",
+    "mask_from_luminance": "orders.mask",
 }
 
 # The values of the fields of a request, as types: of the generated models, and so of the schema.

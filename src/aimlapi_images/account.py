@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from aimlapi_images.lenient import mapping, number, sequence, text
+from aimlapi_images.media.json_values import mapping, number, sequence, text
 from aimlapi_images.spending import Usage, usage_of
 
 

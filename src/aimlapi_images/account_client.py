@@ -8,11 +8,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from aimlapi_images import schema
 from aimlapi_images.account import Balance, LogPage
-from aimlapi_images.budget import Ledger
-from aimlapi_images.connections import Connections
-from aimlapi_images.queries import Queries
+from aimlapi_images.api.account import Queries
+from aimlapi_images.api.http_clients import Connections
+from aimlapi_images.dispatch.budget import Ledger
+from aimlapi_images.orders import schema
 from aimlapi_images.spending import Spending
 from aimlapi_images.turnstile import Turnstile
 from aimlapi_rest.models import GetLogsLogStatus

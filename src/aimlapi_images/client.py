@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from aimlapi_images.account_client import AccountClient
+from aimlapi_images.api.account import Queries
+from aimlapi_images.api.download import Downloader
+from aimlapi_images.api.http_clients import Connections
 from aimlapi_images.bodies import BodyGate
-from aimlapi_images.budget import Budget, Ledger
-from aimlapi_images.connections import Connections
-from aimlapi_images.delivery import Delivery
-from aimlapi_images.downloads import Downloader
-from aimlapi_images.edits import new_edit
+from aimlapi_images.config import DEFAULT_TIMEOUT, expect, expect_async, positive
+from aimlapi_images.dispatch.budget import Budget, Ledger
+from aimlapi_images.dispatch.log_lookup import LogWatch
+from aimlapi_images.dispatch.pipeline import Delivery
+from aimlapi_images.dispatch.retry import RetryPolicy
+from aimlapi_images.dispatch.sending import Sender
+from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.generations import new_generation
-from aimlapi_images.images import GeneratedImage
-from aimlapi_images.inputs import ImageInput
-from aimlapi_images.queries import Queries
-from aimlapi_images.reconciliation import LogWatch
-from aimlapi_images.retries import RetryPolicy
-from aimlapi_images.sending import Sender
-from aimlapi_images.settings import DEFAULT_TIMEOUT, expect, expect_async, positive
-from aimlapi_images.steps import Observer, Reporter
-from aimlapi_images.throttle import Throttle
+from aimlapi_images.events import Observer, Reporter
+from aimlapi_images.models import GeneratedImage
+from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.image_input import ImageInput
 
 if TYPE_CHECKING:  # a value that is gone from the schema must not keep the rest from loading
     from aimlapi_rest.models import (

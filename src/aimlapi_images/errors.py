@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aimlapi_images.account import LogEntry
-    from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.models import GeneratedImage
     from aimlapi_images.spending import Usage
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimlapi_images import schema
 from aimlapi_images.cli.fields import field_options
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
+from aimlapi_images.orders import schema
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
-    from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.models import GeneratedImage
 
 
 class Box(click.ParamType[tuple[int, ...]]):
@@ -51,7 +51,7 @@ def edit(
     ordering, fields = split_options(options)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
-        from aimlapi_images.masks import mask_from_box
+        from aimlapi_images.orders.mask import mask_from_box
 
         drawn = mask if mask_box is None else mask_from_box(images[0], mask_box)
         return await client.edit(prompt, image=images, mask=drawn, options=fields, **call)

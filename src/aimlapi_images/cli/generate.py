@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aimlapi_images import schema
 from aimlapi_images.cli.fields import field_options
 from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
+from aimlapi_images.orders import schema
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
-    from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.models import GeneratedImage
 
 _FIELDS, _MODEL = "aimlapi_images.fields", "aimlapi_images.model"
 

@@ -16,7 +16,7 @@ from aimlapi_images.cli.fields import named_value
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
-    from aimlapi_images.images import GeneratedImage
+    from aimlapi_images.models import GeneratedImage
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[Genera
     """
     from aimlapi_images import errors
     from aimlapi_images.cli.report import as_json, rescue, summary
-    from aimlapi_images.files import free_name
+    from aimlapi_images.media.files import free_name
 
     settings: dict[str, Any] = {"base_url": ordering.base_url, "deadline": ordering.deadline}
     if ordering.timeout is not None:
@@ -115,7 +115,7 @@ async def _ask(
     call: Mapping[str, Any],
 ) -> GeneratedImage:
     from aimlapi_images.client import ImageClient
-    from aimlapi_images.retries import RetryPolicy
+    from aimlapi_images.dispatch.retry import RetryPolicy
 
     client: ImageClient
     async with ImageClient(**settings, retry=RetryPolicy(attempts=ordering.attempts)) as client:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
-from aimlapi_images.files import write_whole
-from aimlapi_images.images import GeneratedImage
+from aimlapi_images.media.files import write_whole
+from aimlapi_images.models import GeneratedImage
 
 
 def rescue(error: ImageError) -> Iterator[str]:

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aimlapi_images import schema
 from aimlapi_images.emulator.account import Account, Endpoint
 from aimlapi_images.emulator.answers import ApiError, error_answer
 from aimlapi_images.emulator.edits import EDITED_PATH, Edits
 from aimlapi_images.emulator.generations import Generations
 from aimlapi_images.emulator.pictures import IMAGES_PATH, Pictures
+from aimlapi_images.orders import schema
 
 
 def create_app(*, api_key: str | None = None, latency: float = 0.0, balance: float = 1_000_000.0) -> Starlette:

@@ -16,16 +16,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, image_answer
 from aimlapi_images.emulator.editing import edit
 from aimlapi_images.emulator.generations import refuse, with_defaults
 from aimlapi_images.emulator.painting import Picture, encode
 from aimlapi_images.emulator.pictures import picture_of, price_of
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.formats import ImageFormat
-from aimlapi_images.masks import check_mask
-from aimlapi_images.uploads import check_file
+from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.orders import schema
+from aimlapi_images.orders.mask import check_mask
+from aimlapi_images.orders.uploads import check_file
 
 EDITED_PATH: Final = "/edits/emulated"
 

@@ -10,11 +10,11 @@ import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aimlapi_images import schema
 from aimlapi_images.emulator.answers import ApiError, image_answer
 from aimlapi_images.emulator.pictures import Pictures, picture_of, price_of
 from aimlapi_images.emulator.sizes import WAYS
-from aimlapi_images.problems import Problem
+from aimlapi_images.orders import schema
+from aimlapi_images.orders.schema_messages import Problem
 
 
 @attrs.define

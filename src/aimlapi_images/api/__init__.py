@@ -1,0 +1,1 @@
+"""One HTTP exchange with the API or an image host."""

@@ -1,0 +1,1 @@
+"""When an order is sent, and how often."""

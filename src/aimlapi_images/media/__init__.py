@@ -1,0 +1,1 @@
+"""From response bytes to image files."""

@@ -1,0 +1,1 @@
+"""What is asked for: built and validated here, sent elsewhere."""

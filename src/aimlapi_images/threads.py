@@ -1,0 +1,43 @@
+"""The client's own thread pool for blocking work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+_WORKERS: Final = 4
+
+ResultT = TypeVar("ResultT")
+
+
+class Threads:
+    """A few threads for files, image checks and schema loading.
+
+    asyncio's default executor is not used: an application may keep all of its threads busy, and an order would
+    then outlive its deadline.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="aimlapi-images")
+
+    def run(self, work: Callable[..., ResultT], *arguments: object) -> asyncio.Future[ResultT]:
+        """Call a blocking function in one of the threads.
+
+        After `close`, the function runs in the caller's thread: an image that has arrived is still written.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return loop.run_in_executor(self._pool, work, *arguments)
+        except RuntimeError:  # the pool, or the interpreter, is shutting down
+            future = loop.create_future()
+            try:
+                future.set_result(work(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+
+    def close(self) -> None:
+        """Let the threads end when their work is done."""
+        self._pool.shutdown(wait=False)

@@ -1,0 +1,327 @@
+"""Trouble on the way to the API and to images: what is raised, and how often the server was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
+from aimlapi_images.api.download import MAX_IMAGE_BYTES
+from aimlapi_images.client import ImageClient
+from aimlapi_images.config import DEFAULT_TIMEOUT
+from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, MAX_SKELETON_BYTES
+from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
+from misbehaving import MisbehavingServer, reply
+
+URL = "https://cdn.example/a.png"
+URL_ANSWER = httpx.Response(200, json={"data": [{"url": URL}]})
+
+FAILURES: list[tuple[httpx.RequestError, type[errors.ImageError], str]] = [
+    (httpx.ConnectError("refused"), errors.ConnectionFailedError, "not sent, no connection to api.aimlapi.com"),
+    (httpx.ConnectTimeout(""), errors.ConnectionFailedError, "ConnectTimeout"),
+    (httpx.PoolTimeout(""), errors.ConnectionFailedError, "PoolTimeout"),
+    (httpx.ProxyError("no"), errors.ConnectionFailedError, "ProxyError: no"),
+    (httpx.LocalProtocolError("bad header"), errors.InvalidRequestError, "cannot be sent: LocalProtocolError"),
+    (httpx.UnsupportedProtocol("x"), errors.InvalidRequestError, "cannot be sent"),
+    (httpx.ReadTimeout(""), errors.OutcomeUnknownError, "sent, but no whole answer came: ReadTimeout.*billed"),
+    (httpx.WriteTimeout(""), errors.OutcomeUnknownError, "WriteTimeout"),
+    (httpx.ReadError(""), errors.OutcomeUnknownError, "ReadError"),
+    (httpx.WriteError(""), errors.OutcomeUnknownError, "WriteError"),
+    (httpx.RemoteProtocolError("Server disconnected"), errors.OutcomeUnknownError, "Server disconnected"),
+    (httpx.DecodingError("gzip"), errors.OutcomeUnknownError, "gzip"),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind", "message"), FAILURES)
+async def test_each_failure_says_whether_it_was_sent(
+    failure: httpx.RequestError, kind: type[errors.ImageError], message: str
+) -> None:
+    client, script = scripted(failure)
+
+    with pytest.raises(errors.ImageError, match=message) as caught:
+        await client.generate("x", order="order-1")
+
+    assert type(caught.value) is kind
+    assert caught.value.order == "order-1"
+    assert "(order order-1)" in str(caught.value)
+    assert caught.value.__cause__ is failure
+    assert len(script.requests) == 1
+
+
+async def test_timeouts_fit_a_generation() -> None:
+    client, script = scripted()
+    await client.generate("x")
+
+    assert script.requests[0].extensions["timeout"] == {"connect": 10.0, "read": 300.0, "write": 60.0, "pool": None}
+    assert DEFAULT_TIMEOUT.read == 300.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (120, {"connect": 10.0, "read": 120, "write": 120, "pool": None}),
+        (2, {"connect": 2, "read": 2, "write": 2, "pool": None}),
+        (httpx.Timeout(5.0), {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}),
+    ],
+)
+async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float | None]) -> None:
+    _, script = scripted()
+    client = ImageClient(KEY, transport=script.transport, timeout=seconds)
+
+    await client.generate("x")
+
+    assert script.requests[0].extensions["timeout"] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [(b"x" * (MAX_SKELETON_BYTES + 1), "4,194,304 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
+)
+async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None:
+    client, _ = scripted(httpx.Response(200, content=body))
+
+    with pytest.raises(errors.DecodeError, match=f"the answer is too large: more than {limit}"):
+        await client.generate("x")
+
+
+async def test_of_an_error_without_end_the_beginning_is_enough() -> None:
+    async def forever() -> AsyncIterator[bytes]:
+        while True:
+            yield b"<html>" * 1000
+
+    client, _ = scripted(httpx.Response(502, content=forever()))
+
+    with pytest.raises(errors.ServerError, match="HTTP 502") as caught:
+        await client.generate("x")
+
+    assert str(caught.value.body).startswith("<html>")
+
+
+DOWNLOADS: list[tuple[str, list[httpx.Response | Exception], str]] = [
+    ("gone", [httpx.Response(404)], "HTTP 404 from cdn.example"),
+    ("expired", [httpx.Response(403)], "HTTP 403 from cdn.example"),
+    ("cut off", [httpx.RemoteProtocolError("peer closed")], "RemoteProtocolError: peer closed"),
+    ("no answer", [httpx.ReadTimeout("")], "ReadTimeout"),
+    (
+        "to http",
+        [httpx.Response(302, headers={"Location": "http://cdn.example/a.png"})],
+        "http://cdn.example is not https",
+    ),
+    ("to a file", [httpx.Response(302, headers={"Location": "file:///etc/passwd"})], "file://cdn.example is not https"),
+    ("in circles", [httpx.Response(302, headers={"Location": URL})], "more than 3 redirects"),
+    ("partial", [httpx.Response(206, content=PIXEL)], "HTTP 206"),
+]
+
+
+@pytest.mark.parametrize(("answers", "message"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])
+async def test_a_failed_download_keeps_the_url_and_never_generates_again(
+    answers: list[httpx.Response | Exception], message: str
+) -> None:
+    client, script = scripted(URL_ANSWER, *answers)
+
+    with pytest.raises(errors.DownloadError, match=message) as caught:
+        await client.generate("x", order="order-2")
+
+    assert caught.value.url == URL
+    assert URL in str(caught.value)
+    assert caught.value.order == "order-2"
+    assert [request.method for request in script.requests].count("POST") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://cdn.example/a.png", "ftp://cdn.example is not https"),
+        ("http://169.254.169.254/latest", "is not https"),
+        ("/relative.png", "a URL without a scheme is not https"),
+        ("https://cdn.example:port/a.png", "InvalidURL"),
+    ],
+)
+async def test_a_url_that_is_not_to_be_trusted_is_not_fetched(url: str, message: str) -> None:
+    client, script = scripted(httpx.Response(200, json={"data": [{"url": url}]}))
+
+    with pytest.raises(errors.DownloadError, match=message):
+        await client.generate("x")
+
+    assert len(script.requests) == 1
+
+
+async def test_a_redirect_between_image_hosts_is_followed_without_the_key() -> None:
+    moved = httpx.Response(302, headers={"Location": "https://other.example/b.png"})
+    client, script = scripted(URL_ANSWER, moved, httpx.Response(200, content=PIXEL))
+
+    image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert image.url == URL
+    assert [request.url.host for request in script.requests] == ["api.aimlapi.com", "cdn.example", "other.example"]
+    assert [request.headers.get("authorization") for request in script.requests[1:]] == [None, None]
+
+
+# A longer image than one pixel, to break in the middle.
+IMAGE = PIXEL + bytes(1000)
+
+
+@contextmanager
+def image_host(*behaviour: str) -> Iterator[tuple[str, list[str]]]:
+    """A real server that breaks off its answers on cue, and keeps the ranges that it was asked for."""
+    ranges: list[str] = []
+    todo = list(behaviour)
+
+    async def image(request: Request) -> Response:
+        ranges.append(request.headers.get("range", ""))
+        how = todo.pop(0)
+        if how.isdigit():
+            return Response(status_code=int(how))
+        start = int(request.headers["range"][6:-1]) if "range" in request.headers and "ignores" not in how else 0
+        rest = IMAGE[start:]
+        headers = {"Content-Length": str(len(rest))}
+        if "anonymous" not in how:
+            headers["ETag"] = '"one"' if "weak" not in how else 'W/"one"'
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(IMAGE) - 1}/{len(IMAGE)}"
+        sent = rest[: len(rest) // 2] if "breaks" in how else rest
+
+        async def body() -> AsyncIterator[bytes]:
+            yield sent
+            if sent is not rest:
+                raise OSError("broken on purpose")
+
+        return StreamingResponse(body(), status_code=206 if start else 200, headers=headers)
+
+    async def generate(request: Request) -> Response:
+        return JSONResponse({"data": [{"url": f"{request.base_url}a.png"}]})
+
+    routes = [Route("/v1/images/generations", generate, methods=["POST"]), Route("/a.png", image)]
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    with emulator.serve(Starlette(routes=routes)) as running:
+        yield running.base_url, ranges
+
+
+HALF = len(IMAGE) // 2
+RESUMED: list[tuple[list[str], list[str]]] = [
+    (["whole"], [""]),
+    (["breaks", "whole"], ["", f"bytes={HALF}-"]),
+    (["breaks", "breaks", "whole"], ["", f"bytes={HALF}-", f"bytes={HALF + (len(IMAGE) - HALF) // 2}-"]),
+    (["breaks", "whole, ignores"], ["", f"bytes={HALF}-"]),
+    (["breaks, anonymous", "whole"], ["", ""]),
+    (["breaks, weak", "whole"], ["", ""]),
+    (["breaks", "503", "whole"], ["", f"bytes={HALF}-", f"bytes={HALF}-"]),
+    (["breaks", "416", "whole"], ["", f"bytes={HALF}-", ""]),
+    (["breaks", "206", "whole"], ["", f"bytes={HALF}-", ""]),
+    (["429", "500", "502", "whole"], ["", "", "", ""]),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "ranges"), RESUMED)
+async def test_a_broken_download_goes_on_where_it_ended(behaviour: list[str], ranges: list[str]) -> None:
+    with image_host(*behaviour) as (url, asked):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
+            image = await client.generate("x")
+
+    assert image.data == IMAGE
+    assert asked == ranges
+    assert image.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "asked_for"), [(["404"], 1), (["403"], 1), (["500"] * 4, 4), (["breaks"] * 4, 4)]
+)
+async def test_a_download_is_given_up_in_the_end(behaviour: list[str], asked_for: int) -> None:
+    with image_host(*behaviour) as (url, asked):
+        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.0)) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert caught.value.url == f"{url}/a.png"
+    assert len(asked) == asked_for
+
+
+async def test_an_image_without_end_is_cut_off() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(2 * MAX_IMAGE_BYTES // 2**20):
+            yield bytes(2**20)
+
+    client, _ = scripted(URL_ANSWER, httpx.Response(200, content=endless()))
+
+    with pytest.raises(errors.DownloadError, match="more than 67,108,864 bytes"):
+        await client.generate("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>an error page</html>", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP"])
+async def test_bytes_that_are_no_image_are_an_error_that_keeps_them(content: bytes) -> None:
+    client, _ = scripted(URL_ANSWER, httpx.Response(200, content=content))
+
+    with pytest.raises(
+        errors.DecodeError, match=r"what came from https://cdn\.example/a\.png is not an image"
+    ) as caught:
+        await client.generate("x")
+
+    assert caught.value.data == content
+
+
+async def test_downloads_may_have_a_transport_of_their_own() -> None:
+    _, api = scripted(URL_ANSWER)
+    _, images = scripted(httpx.Response(200, content=PIXEL))
+    client = ImageClient(KEY, transport=api.transport, download_transport=images.transport)
+
+    image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert (len(api.requests), len(images.requests)) == (1, 1)
+
+
+async def test_proxies_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        monkeypatch.setenv("http_proxy", proxy.origin)
+        async with ImageClient(KEY, base_url="http://api.local") as client:
+            image = await client.generate("x")
+
+    assert image.data == PIXEL
+    assert proxy.requests[0].target == "http://api.local/v1/images/generations"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://cdn.example/\ud800.png", "https://xn--a.example/", "https://127.0.0.1:99999/a.png"]
+)
+async def test_an_odd_url_is_a_failed_download_that_keeps_it(url: str) -> None:
+    with MisbehavingServer([reply(200, {"data": [{"url": url}]})]) as server:
+        async with ImageClient(KEY, base_url=server.origin, retry=RetryPolicy(first_wait=0.0)) as client:
+            with pytest.raises(errors.DownloadError) as caught:
+                await client.generate("x")
+
+    assert caught.value.url == url
+
+
+async def test_closing_the_client_leaves_each_order_an_error_of_the_tree() -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(200, json={"data": [{"url": URL}]})
+        arrived.set()
+        await go_on.wait()
+        return httpx.Response(200, content=PIXEL)
+
+    client = ImageClient(KEY, transport=httpx.MockTransport(handler), max_concurrency=1)
+    orders = [asyncio.create_task(client.generate(prompt)) for prompt in "ab"]
+    await arrived.wait()
+    while client.spending.orders < 2:  # noqa: ASYNC110 - nothing else tells
+        await asyncio.sleep(0)
+    await client.aclose()
+    go_on.set()
+    first, second = await asyncio.gather(*orders, return_exceptions=True)
+
+    assert isinstance(first, GeneratedImage)
+    assert isinstance(second, errors.DownloadError)
+    assert second.url == URL

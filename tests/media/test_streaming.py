@@ -1,0 +1,247 @@
+"""Images as they come: into memory once, or into a file; in small pieces, and with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
+from aimlapi_images.transports.aiohttp_bridge import AiohttpTransport
+from bench.running import server as bench_server
+from conftest import KEY, PIXEL, ROOT, scripted
+
+LARGE = PIXEL + os.urandom(1_500_000)  # what follows an image's end is the image's, too
+ENCODED = base64.b64encode(LARGE)
+ANSWER = b'{"data": [{"b64_json": "' + ENCODED + b'"}], "meta": {"usage": {"usd_spent": 0.05}}}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
+
+
+@asynccontextmanager
+async def server(*parts: bytes, until: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """A server that says each part to each request; before the last one, it waits for `until`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+                await reader.readexactly(length)
+                for number, part in enumerate(parts, 1):
+                    if number == len(parts) and until is not None:
+                        await until.wait()
+                    writer.write(part)
+                    await writer.drain()
+                if len(b"".join(parts)) < len(HEAD) + len(ANSWER):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def client_for(url: str, **settings: object) -> ImageClient:
+    return ImageClient(KEY, base_url=url, retry=RetryPolicy(attempts=1), **settings)  # type: ignore[arg-type]
+
+
+async def test_an_image_arrives_whole_in_memory_and_in_a_file(tmp_path: Path) -> None:
+    async with server(HEAD, ANSWER) as url, client_for(url) as client:
+        held, written = await asyncio.gather(client.generate("x"), client.generate("x", to=tmp_path / "fox"))
+
+    assert held.data == LARGE
+    assert (held.path, held.file_size) == (None, len(LARGE))
+    assert written.path == tmp_path / "fox.png"
+    assert written.path.read_bytes() == written.data == LARGE
+    assert (written.file_size, written.sha256) == (len(LARGE), held.sha256)
+    assert [each.name for each in tmp_path.iterdir()] == ["fox.png"]
+
+
+async def test_a_jpeg_that_tells_its_size_far_behind_is_written(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, "JPEG", exif=b"Exif\0\0" + bytes(20_000))
+    answer = {"data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+    client, _ = scripted(httpx.Response(200, json=answer))
+
+    image = await client.generate("x", to=tmp_path / "fox")
+
+    assert image.path == tmp_path / "fox.jpg"
+    assert (image.width, image.height, image.data) == (30, 20, file.getvalue())
+
+
+async def test_what_is_written_is_not_held(tmp_path: Path) -> None:
+    async with server(HEAD, ANSWER) as url, client_for(url) as client:
+        image = await client.generate("x", to=tmp_path / "fox")
+
+    assert image.path is not None
+    image.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        _ = image.data
+
+
+@pytest.mark.parametrize("transport", ["lanes", "aiohttp"])
+def test_an_image_in_memory_takes_little_beside_itself(transport: str) -> None:
+    """With 200 in flight: the images' own bytes, and at most 64 KiB for each. Base64 would be another 4/3 of them.
+
+    Where other programs leave little time to this one, more is under way at once: the best of three runs counts.
+    """
+    in_flight, size = 200, 500_000
+    script = ROOT / "tests" / "holding.py"
+    found = []
+    for _ in range(3):
+        with bench_server() as address:  # a process of its own, as what it holds is not to be counted
+            command = [sys.executable, str(script), address, str(in_flight), str(size), transport]
+            found.append(int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout))
+        if min(found) < in_flight * (size + 64 * 1024):
+            return
+
+    raise AssertionError(found)
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+async def test_a_cancelled_order_leaves_no_file(fetched: bool, tmp_path: Path) -> None:
+    never, most = asyncio.Event(), len(ANSWER) * 3 // 4
+    async with server(HEAD, ANSWER[:most], ANSWER[most:], until=never) as url:
+        by_url = httpx.Response(200, json={"data": [{"url": f"{url}/fox.png"}]})
+        api = httpx.MockTransport(lambda request: by_url) if fetched else httpx.AsyncHTTPTransport()
+        async with client_for(url, transport=api, download_transport=httpx.AsyncHTTPTransport()) as client:
+            task = asyncio.create_task(client.generate("x", to=tmp_path / "fox"))
+            async with asyncio.timeout(30):
+                while not list(tmp_path.iterdir()):  # noqa: ASYNC110 - a folder has no event
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        never.set()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (ANSWER[:1_000_000], errors.OutcomeUnknownError),
+        (ANSWER.replace(ENCODED[-9:-3], b"*" * 6), errors.DecodeError),
+        (ANSWER.replace(ENCODED[:6], b"AAAAAA"), errors.DecodeError),
+        (ANSWER[:-1] + b"!", errors.OutcomeUnknownError),
+    ],
+    ids=["cut off", "broken in the end", "no image", "no JSON in the end"],
+)
+async def test_what_fails_leaves_no_file(body: bytes, kind: type[errors.ImageError], tmp_path: Path) -> None:
+    async with server(HEAD, body) as url, client_for(url) as client:
+        with pytest.raises(kind) as caught:
+            await client.generate("x", to=tmp_path / "fox")
+
+    assert caught.value.may_be_billed
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_no_image_is_all_in_the_error(tmp_path: Path) -> None:
+    async with server(HEAD, ANSWER.replace(ENCODED[:6], b"AAAAAA")) as url, client_for(url) as client:
+        with pytest.raises(errors.DecodeError, match="what came is not an image: 1,500,069 bytes") as caught:
+            await client.generate("x", to=tmp_path / "fox")
+
+    assert caught.value.data[6:] == LARGE[6:]
+
+
+async def test_an_attempt_that_failed_leaves_nothing_for_the_next(tmp_path: Path) -> None:
+    broken = {"data": [{"b64_json": base64.b64encode(b"other" * 100_000).decode()[:-1] + "*"}]}
+    whole = {"data": [{"b64_json": ENCODED.decode()}]}
+    answers = iter([httpx.Response(200, json=broken), httpx.Response(200, json=whole)])
+    transport = httpx.MockTransport(lambda request: next(answers))
+    retry = RetryPolicy(retry_unknown="always", first_wait=0.0)
+
+    async with ImageClient(KEY, transport=transport, retry=retry) as client:
+        image = await client.generate("x", to=tmp_path / "fox")
+
+    assert (image.attempts, image.data) == (2, LARGE)
+    assert [each.name for each in tmp_path.iterdir()] == ["fox.png"]
+
+
+async def test_a_folder_that_goes_away_does_not_take_the_image_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        folder.rmdir()
+        return httpx.Response(200, json=json.loads(ANSWER))
+
+    client, _ = scripted(answer)
+
+    with pytest.raises(errors.NotSavedError, match="could not be written: No such file") as caught:
+        await client.generate("x", to=folder / "fox")
+
+    assert caught.value.image.data == LARGE
+    assert (caught.value.image.format, caught.value.image.path) == ("png", None)
+
+
+@pytest.mark.parametrize("transport", [None, aiohttp_transport])
+async def test_the_loop_is_never_kept_for_long(transport: Callable[[], AiohttpTransport] | None) -> None:
+    """One turn of the loop may use 50 ms of this thread's time, with 200 images that all arrive in the same moment."""
+    in_flight, size = 200, 1_500_000
+    with bench_server() as address:
+        url = f"http://{address}/b64-{size}-{in_flight}"
+        async with client_for(url, max_concurrency=in_flight, transport=transport and transport()) as client:
+            await check_turns(client, in_flight, size)
+
+
+async def test_thousands_of_orders_in_one_gather_do_not_keep_the_loop() -> None:
+    with bench_server() as address:
+        async with client_for(f"http://{address}/b64-0-1") as client:
+            await client.generate("x")  # loads what is loaded once
+            await check_turns(client, 2000, len(PIXEL))
+
+
+async def check_turns(client: ImageClient, orders: int, size: int) -> None:
+    found = []
+    for _ in range(3):  # the best one counts: other programs take their toll, too
+        async with longest_turn() as longest:
+            sizes = await asyncio.gather(*(size_of(client) for _ in range(orders)))
+        assert sizes == [size] * orders
+        found.append(longest())
+        if min(found) < 0.05:
+            return
+    assert min(found) < (0.05 if sys.gettrace() is None else 0.25)  # counting lines takes time, too
+
+
+@asynccontextmanager
+async def longest_turn() -> AsyncIterator[Callable[[], float]]:
+    """Gives the longest time that one turn of the loop took of this thread, in seconds. Garbage is not counted."""
+    longest = 0.0
+
+    async def heartbeat() -> None:
+        nonlocal longest
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - before)
+
+    beating = asyncio.create_task(heartbeat())
+    gc.collect()
+    gc.disable()
+    try:
+        yield lambda: longest
+    finally:
+        gc.enable()
+        beating.cancel()
+
+
+async def size_of(client: ImageClient) -> int:
+    return (await client.generate("x")).file_size

@@ -1,0 +1,216 @@
+"""The steps of an order, as an observer and the log are told them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock
+
+import httpx
+import pytest
+
+from aimlapi_images import ImageClient, RetryPolicy, errors
+from aimlapi_images import events as steps
+from conftest import KEY, PIXEL, PIXEL_ANSWER, Script
+from virtual_time import run_in_virtual_time
+
+URL = "https://cdn.example/a.png"
+BY_URL = httpx.Response(200, json={"data": [{"url": URL}], "meta": {"usage": {"usd_spent": 0.05}}})
+IMAGE = httpx.Response(200, content=PIXEL)
+OK = httpx.Response(200, json=PIXEL_ANSWER)
+
+
+class Diary:
+    """An observer that writes down the steps, and what the server had seen when it was told."""
+
+    def __init__(self, script: Script, fails_at: type[steps.Step] | None = None) -> None:
+        self.steps: list[steps.Step] = []
+        self.requests: list[int] = []
+        self._script = script
+        self._fails_at = fails_at
+
+    async def __call__(self, step: steps.Step) -> None:
+        await asyncio.sleep(0.5)  # as a journal on a slow disk
+        self.steps.append(step)
+        self.requests.append(len(self._script.requests))
+        if self._fails_at is type(step):
+            raise OSError("the disk is full")
+
+    @property
+    def names(self) -> list[str]:
+        return [type(step).__name__ for step in self.steps]
+
+
+def order(script: Script, diary: Diary, *, policy: RetryPolicy | None = None, **call: Any) -> Any:
+    async def main() -> Any:
+        async with ImageClient(
+            KEY, transport=script.transport, observer=diary, retry=policy or RetryPolicy(attempts=2)
+        ) as client:
+            return await client.generate("x", order="o1", **call)
+
+    return run_in_virtual_time(main())
+
+
+def test_each_step_is_told_before_the_next_is_taken() -> None:
+    script = Script(httpx.Response(429), httpx.Response(500), BY_URL, IMAGE)
+    diary = Diary(script)
+
+    image = order(script, diary)
+
+    assert diary.names == [
+        *("AttemptStarted", "Retrying", "AttemptStarted", "Retrying", "AttemptStarted", "Generated", "Delivered"),
+    ]
+    assert diary.requests == [0, 1, 1, 2, 2, 3, 4]  # nothing was sent before it was told
+    _, refused, _, failed, started, generated, delivered = diary.steps
+    assert isinstance(refused, steps.Retrying)
+    assert isinstance(refused.error, errors.RateLimitError)
+    assert isinstance(failed, steps.Retrying)
+    assert 0.5 <= failed.wait <= 1.0
+    assert started == steps.AttemptStarted("o1", 3, "o1.3")
+    assert isinstance(generated, steps.Generated)
+    assert (generated.urls, generated.usage.usd_spent) == ((URL,), 0.05)
+    assert delivered == steps.Delivered("o1", image)
+
+
+@pytest.mark.parametrize(
+    ("answers", "last", "kind"),
+    [
+        ([httpx.Response(400)], steps.Failed, errors.APIStatusError),
+        ([httpx.Response(500)], steps.Failed, errors.ServerError),
+        ([httpx.ConnectError("no")], steps.Failed, errors.ConnectionFailedError),
+        ([httpx.ReadTimeout("")], steps.Unknown, errors.OutcomeUnknownError),
+        ([httpx.Response(524)], steps.Unknown, errors.ProxyTimeoutError),
+        ([httpx.Response(200, json={"data": []})], steps.Unknown, errors.NoImageError),
+        ([BY_URL, httpx.Response(404)], steps.Failed, errors.DownloadError),
+        ([BY_URL, httpx.Response(200, content=b"<html>")], steps.Failed, errors.DecodeError),
+    ],
+)
+def test_the_last_step_says_how_it_ended(
+    answers: list[Any], last: type[steps.Failed], kind: type[errors.ImageError]
+) -> None:
+    script = Script(*answers)
+    diary = Diary(script)
+
+    with pytest.raises(kind) as caught:
+        order(script, diary)
+
+    assert type(diary.steps[-1]) is last
+    assert diary.steps[-1].error is caught.value
+
+
+def test_a_deadline_is_told_too() -> None:
+    script = Script(httpx.Response(429, headers={"retry-after": "60"}))
+    diary = Diary(script)
+
+    with pytest.raises(errors.DeadlineExceededError):
+        order(script, diary, deadline=5)
+
+    assert diary.names == ["AttemptStarted", "Retrying", "Failed"]
+
+
+def test_nothing_is_sent_if_the_observer_cannot_note_it() -> None:
+    script = Script(OK)
+
+    with pytest.raises(OSError, match="disk is full"):
+        order(script, Diary(script, fails_at=steps.AttemptStarted))
+
+    assert script.requests == []
+
+
+def plain(step: steps.Step) -> None:
+    raise AssertionError
+
+
+async def noted(notes: list[steps.Step], step: steps.Step) -> None:
+    notes.append(step)
+
+
+@pytest.mark.parametrize("observer", [plain, partial(plain), [].append, print, object.__repr__])
+def test_an_observer_that_is_not_async_is_refused_at_once(observer: Any) -> None:
+    with pytest.raises(errors.InvalidRequestError, match=r"observer is .* has to be an async function: async def"):
+        ImageClient(KEY, observer=observer)
+
+
+def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None:
+    script = Script(OK)
+    told: Any = lambda step: None  # noqa: E731
+
+    with pytest.raises(errors.InvalidRequestError, match="the observer gave None, and has to be an async function"):
+        order(script, told)
+
+    assert script.requests == []
+
+
+def test_an_observer_may_be_whatever_can_be_awaited() -> None:
+    notes: list[steps.Step] = []
+
+    @wraps(noted)
+    def wrapped(step: steps.Step) -> Any:
+        return noted(notes, step)
+
+    observers: list[Any] = [partial(noted, notes), lambda step: noted(notes, step), wrapped, AsyncMock()]
+    for observer in observers:
+        order(Script(OK), observer)
+
+    assert len(notes) == 3 * len(["AttemptStarted", "Generated", "Delivered"])
+
+
+@pytest.mark.parametrize("step", [steps.Generated, steps.Delivered])
+def test_an_image_that_is_paid_for_survives_its_observer(step: type[steps.Step], tmp_path: Path) -> None:
+    script = Script(BY_URL, IMAGE)
+    diary = Diary(script, fails_at=step)
+
+    with pytest.raises(errors.NotSavedError, match="observer failed: OSError") as caught:
+        order(script, diary, to=tmp_path / "fox")
+
+    assert caught.value.image.data == PIXEL
+    assert caught.value.image.path == tmp_path / "fox.png"
+    assert diary.names[-2:] == ["Generated", "Delivered"]
+
+
+def test_an_observer_that_fails_does_not_hide_an_error() -> None:
+    script = Script(httpx.Response(400))
+
+    with pytest.raises(errors.APIStatusError) as caught:
+        order(script, Diary(script, fails_at=steps.Failed))
+
+    assert caught.value.__notes__ == ["the observer failed, too: OSError('the disk is full')"]
+
+
+def test_the_log_has_one_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "aimlapi_images")
+    script = Script(httpx.Response(500, json={"message": "Later."}), BY_URL, IMAGE)
+
+    order(script, Diary(script), policy=RetryPolicy(first_wait=0.0))
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "aimlapi_images"]
+    assert lines[:-1] == [
+        "order o1: attempt 1 is sent as o1.1",
+        "order o1: attempt 1 failed and is tried again in 0.0 s: HTTP 500: Later.",
+        "order o1: attempt 2 is sent as o1.2",
+        f"order o1: generated in attempt 2, $0.0500, {URL}",
+    ]
+    assert lines[-1].startswith("order o1: delivered: png, 69 bytes")
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "line"),
+    [
+        (httpx.Response(400, json={"message": "No."}), "INFO", "order o1: failed: HTTP 400: No."),
+        (httpx.Response(524, json={"message": "No."}), "WARNING", "order o1: outcome unknown: HTTP 524: No."),
+    ],
+)
+def test_only_what_may_have_cost_money_for_nothing_is_a_warning(
+    answer: httpx.Response, level: str, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "aimlapi_images")
+    script = Script(answer)
+
+    with pytest.raises(errors.APIStatusError):
+        order(script, Diary(script))
+
+    (record,) = [each for each in caplog.records if each.name == "aimlapi_images"]
+    assert (record.levelname, record.getMessage()) == (level, line)
