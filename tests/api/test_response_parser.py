@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aimlapi_images import Usage, errors
 from aimlapi_images.api.response_parser import HTTPAnswer, read_image_answer, retry_after, status_error
 from aimlapi_images.media.json_decoder import BodyDecoder, NotJSONError
-from aimlapi_images.media.receiving import MemorySink
+from aimlapi_images.media.sinks import MemorySink
 from conftest import PIXEL, scripted
 
 ENCODED = base64.b64encode(PIXEL).decode()

@@ -53,7 +53,7 @@ def entries_of(document: Any) -> list[dict[str, Any]]:
 def reference(body: bytes) -> Any:
     """The same, from the standard library and the whole body."""
     try:
-        document = json.loads(body)
+        document = json.loads(body.decode("utf-8-sig", "surrogatepass"))
     except (ValueError, RecursionError):
         return NO_JSON
     for entry in entries_of(document):
@@ -165,12 +165,8 @@ def test_the_result_is_the_standard_librarys_wherever_the_body_is_cut(body: byte
         assert same(expected, outcome([body[:cut], body[cut:]])), cut
 
 
-ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_encoding_is_found_out_as_json_does(encoding: str) -> None:
-    body = f'{{"prompt": "ein Fuchs 🦊 äöü", "data": [{{"b64_json": "{B64}"}}]}}'.encode(encoding)
+def test_a_byte_order_mark_is_skipped() -> None:
+    body = f'{{"prompt": "ein Fuchs 🦊 äöü", "data": [{{"b64_json": "{B64}"}}]}}'.encode("utf-8-sig")
 
     assert reference(body)["data"] == [{"b64_json": PIXEL}]
     assert reference(body) == outcome([body])
@@ -180,7 +176,9 @@ def test_the_encoding_is_found_out_as_json_does(encoding: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b'\xff\xfe{\x00"\x00\x00\xd8"\x00}\x00x',
+        '{"data":[]}'.encode("utf-16"),
+        '{"data":[]}'.encode("utf-16-be"),
+        '{"data":[]}'.encode("utf-32-le"),
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b'{"\xff": 1}',
         b'{"data":[{"b64_\xff":1, "b64_json":"QUJD"}]}',
@@ -189,10 +187,9 @@ def test_the_encoding_is_found_out_as_json_does(encoding: str) -> None:
         b"{\x00",
         b"\xef",
         b"\xef\xbb\xbf",
-        "{}".encode("utf-16-le")[:3],
     ],
 )
-def test_bytes_that_are_no_text_are_no_json(body: bytes) -> None:
+def test_bytes_that_are_not_utf_8_are_not_json(body: bytes) -> None:
     assert NO_JSON == reference(body)  # noqa: SIM300 - expected before actual
     assert NO_JSON == outcome([body])  # noqa: SIM300
     assert NO_JSON == outcome(body[i : i + 1] for i in range(len(body)))  # noqa: SIM300
@@ -274,9 +271,9 @@ PROBLEMS = [
     ("QUJDQ", "base64 that is cut off, or wrongly padded", 5),
     ("QUJDQQ=", "base64 that is cut off, or wrongly padded", 7),
     ("QQ==QUJDQUJD", "a character that is not base64", 2),
-    ("QUJD\\xQUJD", "an escape sequence that is not JSON's", 4),
+    ("QUJD\\xQUJD", "an invalid escape sequence", 4),
     ("QUJDQU\nD", "a character that is not base64", 6),
-    ("\\/\\/\\/\\/\\/\\u12", "an escape sequence that is not JSON's", 5),
+    ("\\/\\/\\/\\/\\/\\u12", "an invalid escape sequence", 5),
     ("QUJDQUJ\xff", "a character that is not base64", 7),
     ("QUJDQU\\u0041\xff\xff\xff", "a character that is not base64", 7),
 ]

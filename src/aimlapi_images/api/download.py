@@ -19,8 +19,7 @@ from aimlapi_images.bodies import BodyGate, announced_length
 from aimlapi_images.dispatch.retry import RetryPolicy, backoff
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.json_decoder import BodyTooLargeError
-from aimlapi_images.media.receiving import ImageSink, MemorySink, Sinks
-from aimlapi_images.media.sinks import FileSink
+from aimlapi_images.media.sinks import Sink, SinkSet
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 3
@@ -54,7 +53,7 @@ class Downloader:
         self._gate = gate
         self._chance = chance
 
-    async def fetch(self, url: str, sinks: Sinks, *, order: str) -> ImageSink:
+    async def fetch(self, url: str, sinks: SinkSet, *, order: str) -> Sink:
         """Fetch one image; go on where a broken download ended, if the server lets us.
 
         Args:
@@ -149,8 +148,8 @@ class _Part:
         validator: The server's strong `ETag`, or `Last-Modified`, of these bytes; `None` if it gave neither.
     """
 
-    sinks: Sinks
-    sink: ImageSink = attrs.field(init=False)
+    sinks: SinkSet
+    sink: Sink = attrs.field(init=False)
     validator: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -184,15 +183,14 @@ class _Part:
         Raises:
             BodyTooLargeError: There would be more than `MAX_IMAGE_BYTES`.
         """
-        if isinstance(self.sink, MemorySink) and not self.sink.size:
+        if not self.sink.size:
             self.sink.reserve(announced_length(response))
         async with aclosing(gate.pieces(response)) as pieces:
             async for piece in pieces:
                 self.sink.write(piece)
                 if self.sink.size > MAX_IMAGE_BYTES:
                     raise BodyTooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
-                if isinstance(self.sink, FileSink):
-                    await self.sink.drain()
+                await self.sink.drain()
 
 
 class _RefusedError(Exception):

@@ -23,7 +23,7 @@ from aimlapi_images.media.json_decoder import (
     BodyTooLargeError,
     NotJSONError,
 )
-from aimlapi_images.media.receiving import Sinks
+from aimlapi_images.media.sinks import MemorySink, Sink, SinkSet
 
 # An error's words, and more than anybody reads.
 _MAX_ERROR_BYTES: Final = 64 * 2**10
@@ -47,7 +47,7 @@ async def exchange(
     auth: BearerAuth,
     *,
     order: str | None = None,
-    sinks: Sinks | None = None,
+    sinks: SinkSet | None = None,
     images: int = 1,
     gate: BodyGate | None = None,
 ) -> HTTPAnswer:
@@ -100,7 +100,7 @@ async def exchange(
 
 
 async def _read(
-    response: httpx.Response, auth: BearerAuth, sinks: Sinks | None, images: int, gate: BodyGate
+    response: httpx.Response, auth: BearerAuth, sinks: SinkSet | None, images: int, gate: BodyGate
 ) -> HTTPAnswer:
     # Servers repeat what they were sent.
     headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
@@ -109,8 +109,8 @@ async def _read(
         return HTTPAnswer(status=response.status_code, headers=headers, body=body)
     if sinks is not None:
         sinks.expected = announced_length(response) * 3 // 4  # base64, and little beside it
-    decoder = BodyDecoder(
-        (sinks or Sinks(None)).open,
+    decoder = BodyDecoder[Sink](
+        sinks.open if sinks else MemorySink,
         max_skeleton=MAX_SKELETON_BYTES if sinks else _MAX_PLAIN_BYTES,
         max_body=images * MAX_BODY_BYTES,
     )

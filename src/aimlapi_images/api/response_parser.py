@@ -27,7 +27,7 @@ from aimlapi_images.errors import (
 )
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.json_values import mapping, number, sequence, text
-from aimlapi_images.media.receiving import ImageSink
+from aimlapi_images.media.sinks import Sink
 from aimlapi_images.spending import Usage, usage_of
 
 _BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
@@ -70,12 +70,12 @@ class ImageEntry:
         revised_prompt: The prompt as the provider rewrote it.
     """
 
-    payload: Payload[ImageSink] | None = None
+    payload: Payload[Sink] | None = None
     url: str | None = None
     revised_prompt: str | None = None
 
     @property
-    def broken(self) -> Payload[ImageSink] | None:
+    def broken(self) -> Payload[Sink] | None:
         """The payload, if it is no image, and there is nothing else."""
         return self.payload if self.payload is not None and self.payload.problem is not None else None
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import attrs
 
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry
+from aimlapi_images.dispatch.sending import broken_image
 from aimlapi_images.errors import DeadlineExceededError, DecodeError, DownloadError, ImageError, NotSavedError
-from aimlapi_images.media.files import free_number
-from aimlapi_images.media.formats import ImageFormat, read_file_format, read_format, with_extension
-from aimlapi_images.media.receiving import ImageSink, Sinks, broken_image
-from aimlapi_images.media.sinks import FileSink
+from aimlapi_images.media.formats import read_format
+from aimlapi_images.media.sinks import ImageFile, Sink, SinkSet
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.spending import Usage
@@ -30,7 +28,7 @@ class Received:
     """
 
     entry: ImageEntry
-    sink: ImageSink
+    sink: Sink
 
 
 @attrs.define
@@ -50,7 +48,7 @@ class Collector:
     attempts: int
     started: float
     late: DeadlineExceededError | None = None
-    _fetched: dict[int, ImageSink | DownloadError] = attrs.field(factory=dict, init=False)
+    _fetched: dict[int, Sink | DownloadError] = attrs.field(factory=dict, init=False)
     _seconds: float = attrs.field(default=0.0, init=False)
 
     @property
@@ -62,7 +60,7 @@ class Collector:
             if entry.payload is None and entry.url and isinstance(self._fetched.get(number), DownloadError | None)
         )
 
-    async def fetch(self, downloader: Downloader, sinks: Sinks) -> None:
+    async def fetch(self, downloader: Downloader, sinks: SinkSet) -> None:
         """Fetch the images that came as URLs. When this is cancelled, those that are whole stay."""
 
         async def fetch(number: int, url: str) -> None:
@@ -122,7 +120,7 @@ class Collector:
         first.args = ("; ".join(said),)
         return first
 
-    async def _sink(self, number: int, entry: ImageEntry) -> ImageSink | None:
+    async def _sink(self, number: int, entry: ImageEntry) -> Sink | None:
         """Where an image's bytes are; `None` if the deadline came before it."""
         if entry.broken is not None:
             raise await broken_image(entry.broken, inference_id=self.answer.inference_id, order=self.order.id)
@@ -134,44 +132,19 @@ class Collector:
         return fetched
 
     async def _image(self, received: Received, number: int) -> GeneratedImage:
-        if isinstance(received.sink, FileSink):
-            return await self._written(received, received.sink, number)
-        return await self._held(received)
-
-    async def _held(self, received: Received) -> GeneratedImage:
-        """An image in memory."""
-        data = await received.sink.rescue()
+        """An image in memory or in a file. What cannot be written stays in memory, in the error."""
         try:
-            return self._made(received, read_format(data), len(data), data=data)
+            return self._made(received, await received.sink.finish(number))
         except ValueError as error:
-            raise self._no_image(received, data, error) from error
-
-    async def _written(self, received: Received, sink: FileSink, number: int) -> GeneratedImage:
-        """An image in a file. What cannot be written stays in memory, in the error."""
-        formats: list[ImageFormat] = []
-
-        def name(part: Path) -> Path:
-            try:
-                formats.append(read_format(sink.head))
-            except ValueError:  # a JPEG may tell its size far behind
-                with part.open("rb") as file:
-                    formats.append(read_file_format(file, sink.size))
-            assert self.order.to is not None  # noqa: S101 - or there would be no file
-            return Path(with_extension(free_number(self.order.to, number), formats[0].name))
-
-        try:
-            path = await sink.keep(name)
-        except ValueError as error:
-            raise self._no_image(received, await sink.rescue(), error) from error
+            raise self._no_image(received, await received.sink.rescue(), error) from error
         except OSError as error:
-            image = await self._held(Received(received.entry, received.sink))
+            data = await received.sink.rescue()
             raise NotSavedError(
                 f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
                 "It is in this error's `image`",
-                image=image,
+                image=self._made(received, ImageFile(read_format(data), len(data), data=data)),
                 order=self.order.id,
             ) from error
-        return self._made(received, formats[0], sink.size, path=path)
 
     def _no_image(self, received: Received, data: bytes, error: ValueError) -> DecodeError:
         where = f" from {received.entry.url}" if received.entry.payload is None else ""
@@ -183,23 +156,15 @@ class Collector:
             order=self.order.id,
         )
 
-    def _made(
-        self,
-        received: Received,
-        format_: ImageFormat,
-        file_size: int,
-        *,
-        data: bytes | None = None,
-        path: Path | None = None,
-    ) -> GeneratedImage:
+    def _made(self, received: Received, file: ImageFile) -> GeneratedImage:
         return GeneratedImage(
-            data=data,
-            path=path,
-            file_size=file_size,
-            format=format_.name,
-            media_type=format_.media_type,
-            width=format_.width,
-            height=format_.height,
+            data=file.data,
+            path=file.path,
+            file_size=file.size,
+            format=file.format.name,
+            media_type=file.format.media_type,
+            width=file.format.width,
+            height=file.format.height,
             prompt=self.order.prompt,
             parameters=self.order.parameters,
             usage=self.answer.usage,

@@ -16,9 +16,10 @@ from aimlapi_images.dispatch.progress import Progress
 from aimlapi_images.dispatch.sending import Sender
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.events import Delivered, Failed, Generated, Reporter, Step, Unknown
-from aimlapi_images.media.receiving import Sinks
+from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import Order
+from aimlapi_images.threads import Threads
 
 
 @attrs.define
@@ -34,6 +35,7 @@ class Delivery:
     sender: Sender
     downloader: Downloader
     report: Reporter
+    _threads: Threads = attrs.field(factory=Threads, init=False)
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def deliver(self, order: Order, deadline: float | None = None) -> GeneratedImage:
@@ -49,7 +51,7 @@ class Delivery:
         progress = Progress()
         try:
             with self._target_taken(order):
-                async with Sinks(None if order.to is None else order.to.parent) as sinks:
+                async with SinkSet(order.to, self._threads) as sinks:
                     collector = await self._in_time(order, deadline, progress, sinks)
                     image = await collector.collect()
         except ImageError as error:
@@ -67,7 +69,7 @@ class Delivery:
             ) from progress.not_reported
         return image
 
-    async def _in_time(self, order: Order, deadline: float | None, progress: Progress, sinks: Sinks) -> Collector:
+    async def _in_time(self, order: Order, deadline: float | None, progress: Progress, sinks: SinkSet) -> Collector:
         """Get all that is needed from others. What remains is looking at it, and writing it.
 
         Raises:
@@ -90,7 +92,7 @@ class Delivery:
             collector.late = late
         return collector
 
-    async def _fetched(self, collector: Collector, progress: Progress, sinks: Sinks) -> None:
+    async def _fetched(self, collector: Collector, progress: Progress, sinks: SinkSet) -> None:
         """Tell that the order is paid for, then fetch what did not come in the answer itself."""
         answer, order = collector.answer, collector.order.id
         progress.answered = True

@@ -22,9 +22,10 @@ from aimlapi_images.dispatch.outcomes import Outcome, outcome_of
 from aimlapi_images.dispatch.progress import Progress
 from aimlapi_images.dispatch.retry import RetryPolicy, decide
 from aimlapi_images.dispatch.throttle import Throttle
-from aimlapi_images.errors import APIStatusError, ImageError
+from aimlapi_images.errors import APIStatusError, DecodeError, ImageError
 from aimlapi_images.events import AttemptStarted, Reporter, Retrying
-from aimlapi_images.media.receiving import Sinks, broken_image
+from aimlapi_images.media.base64_decoder import Payload
+from aimlapi_images.media.sinks import Sink, SinkSet
 from aimlapi_images.orders.order import Order
 from aimlapi_images.turnstile import Turnstile
 
@@ -59,7 +60,7 @@ class Sender:
     _turnstile: Turnstile = attrs.field(factory=Turnstile, init=False, repr=False)
     _numbers: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
-    async def answer(self, order: Order, progress: Progress, sinks: Sinks) -> ImageAnswer:
+    async def answer(self, order: Order, progress: Progress, sinks: SinkSet) -> ImageAnswer:
         """Send the order, as often as its outcomes and the policy allow.
 
         Args:
@@ -114,7 +115,7 @@ class Sender:
             self._numbers.popitem(last=False)
         return number
 
-    async def _attempt(self, order: Order, attempt: _Attempt, sinks: Sinks) -> ImageAnswer:
+    async def _attempt(self, order: Order, attempt: _Attempt, sinks: SinkSet) -> ImageAnswer:
         request = self.http.build_request(**order.request(attempt.number))
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
@@ -161,3 +162,14 @@ class _Attempt:
     number: int = 0
     sent_at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     assumed_usd: float = 0.0
+
+
+async def broken_image(payload: Payload[Sink], *, inference_id: str | None, order: str) -> DecodeError:
+    """The error that a payload with a problem means."""
+    where = "" if payload.position is None else f" at character {payload.position:,}"
+    return DecodeError(
+        f"the image's base64 is invalid: {payload.problem}{where}",
+        data=await payload.sink.rescue(),
+        inference_id=inference_id,
+        order=order,
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from aimlapi_images.media.formats import format_of, with_extension
@@ -41,7 +43,7 @@ def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Pa
         if each.is_dir():
             raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", str(each))
         if not overwrite and each == target:
-            raise FileExistsError(errno.EEXIST, "a file is there already", str(each))
+            raise _exists(each)
     return target
 
 
@@ -54,58 +56,66 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
         FileExistsError: A file is there already, and `overwrite` is false.
         OSError: It could not be written. Nothing is left behind.
     """
-    part, descriptor = open_part(target.parent)
+    part, file = open_part(target.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
+        with file, io.BufferedWriter(file) as writer:
+            writer.write(data)
+            writer.flush()
             os.fsync(file.fileno())
         put_in_place(part, target, overwrite=overwrite)
     finally:
         part.unlink(missing_ok=True)
 
 
-def open_part(folder: Path) -> tuple[Path, int]:
-    """Make a temporary file, for what is to have a name in this folder when it is whole.
+def open_part(folder: Path) -> tuple[Path, io.FileIO]:
+    """Create a temporary file for a file that will get its name in this folder once it is complete.
 
     Returns:
-        Its path, and a descriptor to write to and to read from.
+        Its path, and the unbuffered file, open for writing and reading.
     """
     part = folder / f".{secrets.token_hex(8)}.part"
-    # Not through tempfile: its files are for the owner alone, and an image should follow the umask.
-    return part, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    # Not with tempfile, whose files only their owner may read: an image follows the umask.
+    return part, part.open("x+b", buffering=0)
 
 
 def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
-    """Give a whole, closed temporary file its name. The temporary name may remain, and is to be removed.
+    """Rename a complete, closed temporary file. The target's name never appears before its bytes.
+
+    Without `overwrite`, the check and the rename are one step: a hard link on POSIX, a plain rename on Windows. File
+    systems without hard links (FAT, some network shares) have no such step, so there a file that another process
+    creates between the check and the rename is overwritten. Reserving the name first would close that gap, but an
+    interrupted process would leave an empty file that blocks the next run.
 
     Raises:
-        FileExistsError: A file is there already, and `overwrite` is false.
-        OSError: It could not be renamed.
+        FileExistsError: The target exists, and `overwrite` is false.
+        OSError: The file could not be renamed.
     """
     if overwrite:
         part.replace(target)
+    elif os.name == "nt":  # pragma: no cover
+        part.rename(target)
+    elif _link(part, target):
+        with suppress(OSError):  # the target is complete, whatever happens to the other name
+            part.unlink()
+    elif os.path.lexists(target):
+        raise _exists(target)
     else:
-        _rename_new(part, target)
+        part.replace(target)
 
 
-def _rename_new(temporary: Path, target: Path) -> None:
-    """Rename, and fail if the target is there, without a moment between looking and doing."""
-    if os.name == "nt":  # pragma: no cover - there, a plain rename does that
-        temporary.rename(target)
-        return
+def _link(part: Path, target: Path) -> bool:
+    """Give the file a second name. Returns `False` if the file system has no hard links."""
     try:
-        target.hardlink_to(temporary)
+        target.hardlink_to(part)
     except FileExistsError:
-        raise FileExistsError(errno.EEXIST, "a file is there already", str(target)) from None
+        raise _exists(target) from None
     except OSError:
-        # A file system without hard links: take the name first, then put the file in its place.
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        try:
-            temporary.replace(target)
-        except OSError:
-            target.unlink()
-            raise
+        return False
+    return True
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "a file is there already", str(path))
 
 
 def free_name(folder: Path, words: str) -> Path:

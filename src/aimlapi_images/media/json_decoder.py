@@ -1,57 +1,56 @@
-"""JSON with images in it, read as it comes: the images' bytes go to sinks, the rest is parsed in the end.
+"""Streaming decoder for JSON responses with base64 images.
 
-An image of 1.5 MB is 2 MB of base64 in a string. None of that text is kept: it is decoded piece by piece. What
-remains, the skeleton, is small. No I/O here: bytes go in, and come out at sinks.
+An image of 1.5 MB is a JSON string of 2 MB. The decoder passes its text on piece by piece and never holds it. The
+rest of the response, the skeleton, is small and parsed at the end. No I/O happens here.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable
 from typing import Any, Final, Generic
 
 from aimlapi_images.media.base64_decoder import Payload, SinkT
-from aimlapi_images.media.json_path import Tracker
 
 MAX_SKELETON_BYTES: Final = 4 * 2**20
 MAX_PAYLOAD_BYTES: Final = 64 * 2**20
-# For each image: 64 MiB as base64, and room for the JSON around it.
+# For each image: 64 MiB as base64, plus the JSON around it.
 MAX_BODY_BYTES: Final = 96 * 2**20
 
+_QUOTE: Final = 0x22
 _STRUCTURE: Final = re.compile(rb'[\[\]{},"]')
-_IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_UNICODE_CUT_OFF: Final = re.compile(rb"\\u[0-9A-Fa-f]{0,3}\Z")
-_LEGAL: Final = re.compile(rb'(?:[^\\]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*+')
+_IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)++', re.DOTALL)
+_VALID_TEXT: Final = re.compile(rb'(?:[^"\\]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})++')
+_INCOMPLETE_ESCAPE: Final = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 
 
 class BodyTooLargeError(Exception):
-    """A body, or what is around the images in it, went on beyond its limit."""
+    """A body exceeds its size limit."""
 
 
 class NotJSONError(ValueError):
-    """A body is not JSON, or not to its end. The decoder's `skeleton` has what came."""
+    """A body is not JSON, or is truncated. The decoder's `skeleton` has what arrived."""
 
 
 class BodyDecoder(Generic[SinkT]):
-    """Takes a response's body in pieces of any size; gives the JSON, and the bytes of the images in it.
+    """Decodes a response body that arrives in chunks of any size.
 
-    An image is a string at `data[*].b64_json`. The same key elsewhere, or within a prompt, is plain JSON. What is
-    wrong with an image is noted in its `Payload`, and the rest is read on: there may be a URL, and a price.
-    The document is what `json.loads` gives for the whole body, in whichever encoding that accepts, with a `Payload`
-    in place of each of these strings. One exception: a raw control character in an image's string is that image's
-    problem, where `json.loads` refuses the whole.
+    An image is a string at `data[*].b64_json`; the same key anywhere else is plain JSON. Problems of an image are
+    recorded in its `Payload` and do not stop the decoder: the response may also have a URL, and a price.
+
+    The result equals that of `json.loads` for the whole UTF-8 body, except that a `Payload` replaces each image's
+    string, and that invalid escapes and control characters in such a string are a problem of that image only.
 
     Args:
-        open_sink: Makes a place for the next image's bytes. Called when its string begins, be it empty or not.
-        max_skeleton: How many bytes there may be beside images.
-        max_payload: How many bytes an image may have. A larger one has a problem.
-        max_body: How many bytes there may be in all.
+        open_sink: Opens a sink for the next image. Called when its string begins, even if it is empty.
+        max_skeleton: Limit in bytes for everything but images.
+        max_payload: Limit in bytes for one decoded image. A larger one has a problem.
+        max_body: Limit in bytes for the whole body.
 
     Attributes:
-        payloads: All images so far, in the order in which they came, those of doubled keys included.
-        skeleton: The body so far without the images' text. All of the body, if that is no JSON object.
+        payloads: All images so far in order of arrival, including those of duplicate keys.
+        skeleton: The body so far without the images' text.
     """
 
     def __init__(
@@ -67,86 +66,25 @@ class BodyDecoder(Generic[SinkT]):
         self._open_sink = open_sink
         self._max_skeleton = max_skeleton
         self._max_payload = max_payload
-        self._left = max_body
         self._max_body = max_body
-        self._start: bytes | None = b""  # the first four bytes tell the encoding; `None` when that is settled
-        self._recode: Callable[[bytes, bool], bytes] | None = None
-        self._unreadable: UnicodeError | None = None
-        self._path = Tracker()
-        self._scanned = 0  # how far into the skeleton
-        self._string: int | None = None  # where the string that we are in begins in the skeleton
-        self._payload: Payload[SinkT] | None = None
-        self._escape = b""  # a piece of an escape sequence in a payload
+        self._size = 0
+        self._path = _Path()
+        self._scanned = 0  # position in the skeleton
+        self._string_start: int | None = None  # of the string that contains that position
+        self._payload: Payload[SinkT] | None = None  # the image that is being read
+        self._incomplete_escape = b""  # held back from that image
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body.
 
         Raises:
-            BodyTooLargeError: There are more than allowed.
+            BodyTooLargeError: A limit is exceeded.
         """
-        self._left -= len(chunk)
-        if self._left < 0:
+        self._size += len(chunk)
+        if self._size > self._max_body:
             raise BodyTooLargeError(f"more than {self._max_body:,} bytes")
-        if self._start is None:
-            self._read(self._recoded(chunk))
-            return
-        start = self._start + chunk
-        if len(start) < 4:
-            self._start = start
-        else:
-            self._begin(start)
-
-    def finish(self) -> Any:
-        """The body is over: parse what was around the images.
-
-        Returns:
-            The document, with a `Payload` in place of each image's string.
-
-        Raises:
-            NotJSONError: It is none, or is cut off. Nothing that the sinks have is to be trusted.
-        """
-        try:
-            if self._start is not None:
-                self._begin(self._start)
-            self._read(self._recoded(b"", final=True))
-            if self._unreadable is not None:
-                raise self._unreadable
-            if self._payload is not None:
-                raise ValueError("it ends within an image")
-            # As text, for `loads` guesses the encoding of bytes, and here that is settled.
-            document = json.loads(self.skeleton.decode("utf-8", "surrogatepass"))
-        except (ValueError, RecursionError) as error:
-            raise NotJSONError(str(error)) from error
-        entries = document.get("data") if isinstance(document, dict) else None
-        for entry in entries if isinstance(entries, list) else ():
-            # Each string at this place is one that was taken out, and has its number there instead.
-            if isinstance(entry, dict) and isinstance(entry.get("b64_json"), str):
-                entry["b64_json"] = self.payloads[int(entry["b64_json"])]
-        return document
-
-    def _begin(self, start: bytes) -> None:
-        """Find out the encoding, as `json.loads` does, and read the first bytes."""
-        self._start = None
-        encoding = json.detect_encoding(start)
-        if encoding == "utf-8-sig":
-            start = start.removeprefix(codecs.BOM_UTF8)
-        elif encoding != "utf-8":
-            decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-            self._recode = lambda data, final: decoder.decode(data, final).encode("utf-8", "surrogatepass")
-        self._read(self._recoded(start))
-
-    def _recoded(self, data: bytes, *, final: bool = False) -> bytes:
-        """The next bytes as UTF-8. From where that fails, as they are: they may tell somebody what came instead."""
-        if self._recode is None:
-            return data
-        try:
-            return self._recode(data, final)
-        except UnicodeError as error:
-            self._unreadable = error
-            self._recode = None
-            return data
-
-    def _read(self, chunk: bytes) -> None:
+        if self._incomplete_escape:
+            chunk, self._incomplete_escape = self._incomplete_escape + chunk, b""
         position = 0
         while position < len(chunk):
             if self._payload is not None:
@@ -156,88 +94,145 @@ class BodyDecoder(Generic[SinkT]):
         if len(self.skeleton) > self._max_skeleton:
             raise BodyTooLargeError(f"more than {self._max_skeleton:,} bytes beside images")
 
+    def finish(self) -> Any:
+        """Parse the skeleton after the last chunk.
+
+        Returns:
+            The JSON document, with a `Payload` in place of each image's string.
+
+        Raises:
+            NotJSONError: The body is not JSON, or is truncated. The images may be wrong, too.
+        """
+        if self._payload is not None:
+            raise NotJSONError("the body ends within an image")
+        try:
+            document = json.loads(self.skeleton.decode("utf-8-sig", "surrogatepass"))
+        except (ValueError, RecursionError) as error:
+            raise NotJSONError(str(error)) from error
+        entries = document.get("data") if isinstance(document, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            # Every string found here was replaced by the index of its payload.
+            if isinstance(entry, dict) and isinstance(entry.get("b64_json"), str):
+                entry["b64_json"] = self.payloads[int(entry["b64_json"])]
+        return document
+
     def _read_skeleton(self, chunk: bytes, position: int) -> int:
-        """Read up to where an image begins. Returns the position after its opening quote, or the chunk's end."""
+        """Read up to the beginning of an image's text, or to the end of the chunk. Returns that position."""
         skeleton, path = self.skeleton, self._path
-        offset = position - len(skeleton)  # from a place in the skeleton to one in the chunk
+        chunk_offset = position - len(skeleton)  # from a position in the skeleton to the same in the chunk
         skeleton += memoryview(chunk)[position:]
-        while True:
-            if self._string is not None and not self._skip_string(self._string):
-                return len(chunk)
+        while self._string_start is None or self._end_string(self._string_start):
             found = _STRUCTURE.search(skeleton, self._scanned)
             if found is None:
                 self._scanned = len(skeleton)
-                return len(chunk)
-            self._scanned = found.end()
-            token = skeleton[found.start()]
-            if token != 0x22:
+                break
+            token, self._scanned = skeleton[found.start()], found.end()
+            if token != _QUOTE:
                 path.step(token)
             elif path.at_payload:
-                end = self._scanned
-                del found, skeleton[end:]
-                skeleton += b'%d"' % len(self.payloads)
-                self._scanned = len(skeleton)
-                path.at_payload = False
-                self._payload = Payload(self._open_sink(), max_bytes=self._max_payload)
-                self.payloads.append(self._payload)
-                return end + offset
+                return self._begin_payload() + chunk_offset
             else:
-                self._string = self._scanned
+                self._string_start = self._scanned
+        return len(chunk)
 
-    def _skip_string(self, start: int) -> bool:
-        """Go to the end of a plain string. Returns whether it is there yet."""
+    def _end_string(self, start: int) -> bool:
+        """Scan to the end of a plain string. Returns `False` if the end has not arrived yet."""
         skeleton = self.skeleton
-        inside = _IN_STRING.match(skeleton, self._scanned)
-        assert inside is not None  # noqa: S101 - it matches the empty string
-        self._scanned = inside.end()
-        if self._scanned == len(skeleton) or skeleton[self._scanned] == 0x5C:
+        if inside := _IN_STRING.match(skeleton, self._scanned):
+            self._scanned = inside.end()
+        if skeleton[self._scanned : self._scanned + 1] != b'"':
             return False
-        if self._path.wants_key:
-            self._path.key(bytes(skeleton[start : self._scanned]))
-        self._string = None
+        if self._path.expects_key:
+            self._path.enter(skeleton[start : self._scanned])
+        self._string_start = None
         self._scanned += 1
         return True
 
+    def _begin_payload(self) -> int:
+        """Cut the skeleton off where an image's text begins, and put its index there. Returns that position."""
+        start = self._scanned
+        del self.skeleton[start:]
+        self.skeleton += b'%d"' % len(self.payloads)
+        self._scanned = len(self.skeleton)
+        self._path.leave()
+        self._payload = Payload(self._open_sink(), max_bytes=self._max_payload)
+        self.payloads.append(self._payload)
+        return start
+
     def _read_payload(self, payload: Payload[SinkT], chunk: bytes, position: int) -> int:
-        """Read up to the end of an image's string. Returns the position after its closing quote, or the chunk's end."""
-        if self._escape:
-            # What was held back is put in front, so that positions shift.
-            shift = position - len(self._escape)
-            chunk, self._escape = self._escape + chunk[position:], b""
-            return shift + self._read_payload(payload, chunk, 0)
+        """Read an image's text up to its closing quote, a bad escape or the end. Returns the position after it."""
         end = chunk.find(b'"', position)
         if end < 0:
             end = len(chunk)
         if chunk.find(b"\\", position, end) < 0:
             payload.feed(memoryview(chunk)[position:end])
+        elif text := _VALID_TEXT.match(chunk, position):
+            end = text.end()
+            # Latin-1 maps bytes to characters one to one, and `?` is as little base64 as any character it replaces.
+            string = json.loads(f'"{text.group().decode("latin-1")}"', strict=False)
+            payload.feed(string.encode("latin-1", "replace"))
         else:
-            end = self._read_escaped(payload, chunk, position, end)
+            end = position
         if end == len(chunk):
             return end
-        payload.finish()
-        self._payload = None
-        return end + 1
+        if chunk[end] == _QUOTE:
+            payload.finish()
+            self._payload = None
+            return end + 1
+        if _INCOMPLETE_ESCAPE.match(chunk, end):
+            self._incomplete_escape = chunk[end:]
+            return len(chunk)
+        payload.fail("an invalid escape sequence")
+        return end + 2
 
-    def _read_escaped(self, payload: Payload[SinkT], chunk: bytes, position: int, end: int) -> int:
-        """The same where there are escapes. Returns the closing quote's position, or the chunk's end."""
-        # PHP's encoder, for one, escapes each slash, and base64 is full of them.
-        text = chunk[position:end].replace(b"\\/", b"/")
-        if b"\\" not in text:
-            payload.feed(text)
-            return end
-        # The quote that was found may be an escaped one.
-        inside = _IN_STRING.match(chunk, position)
-        assert inside is not None  # noqa: S101 - it matches the empty string
-        end, raw = inside.end(), inside.group()
-        if chunk[end : end + 1] != b'"':
-            cut_off = _UNICODE_CUT_OFF.search(raw)
-            keep = len(raw) if cut_off is None else cut_off.start()
-            self._escape = raw[keep:] + chunk[end:]
-            end, raw = len(chunk), raw[:keep]
-        legal = _LEGAL.match(raw)
-        assert legal is not None  # noqa: S101 - it matches the empty string
-        string = '"' + legal.group().decode("utf-8", "replace") + '"'
-        payload.feed(json.loads(string, strict=False).encode("utf-8", "surrogatepass"))
-        if legal.end() < len(raw):
-            payload.fail("an escape sequence that is not JSON's")
-        return end
+
+class _Path:
+    """Tracks whether the scan position is at an image, which is a string at `data[*].b64_json`.
+
+    Attributes:
+        expects_key: The next string is a key that matters.
+        at_payload: The next string is an image.
+    """
+
+    _CONTAINERS: Final = b"{[{"
+    _KEYS: Final = ("data", None, "b64_json")
+
+    def __init__(self) -> None:
+        self.expects_key = False
+        self._depth = 0  # number of open containers
+        self._matched = 0  # how many of them, from the outermost, are on the way to an image
+        self._on_path = True  # the next value is, too
+
+    @property
+    def at_payload(self) -> bool:
+        return self._on_path and self._depth == len(self._KEYS)
+
+    def enter(self, raw_key: bytes | bytearray) -> None:
+        """Note a key, given without its quotes."""
+        self.expects_key = False
+        try:
+            key = json.loads(f'"{raw_key.decode("utf-8", "surrogatepass")}"')
+        except ValueError:
+            return  # the whole document is not JSON
+        self._on_path = key == self._KEYS[self._depth - 1]
+
+    def leave(self) -> None:
+        """Note that the value of the current key began."""
+        self._on_path = False
+
+    def step(self, token: int) -> None:
+        """Note a bracket, brace or comma outside strings."""
+        if token in b"[{":
+            matches = self._on_path and self._depth < len(self._KEYS) and token == self._CONTAINERS[self._depth]
+            self._depth += 1
+            self._matched += matches
+        elif token in b"]}":
+            self._depth = max(0, self._depth - 1)
+            self._matched = min(self._matched, self._depth)
+            self._on_path = self.expects_key = False
+            return
+        # At the beginning of a container, or behind a comma in it.
+        here = 0 < self._depth == self._matched
+        is_list = here and self._KEYS[self._depth - 1] is None
+        self._on_path = is_list
+        self.expects_key = here and not is_list

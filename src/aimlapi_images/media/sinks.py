@@ -1,153 +1,289 @@
-"""Where an image's bytes go that is to be written: a file that appears when it is whole."""
+"""Sinks: where the bytes of incoming images go, to memory or to files."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
 
-from aimlapi_images.media.files import open_part, put_in_place
+import attrs
+
+from aimlapi_images.media.files import free_number, open_part, put_in_place
+from aimlapi_images.media.formats import ImageFormat, read_file_format, read_format, with_extension
+from aimlapi_images.threads import Threads
 
 PIECE_BYTES: Final = 768 * 2**10
-_PIECES_AT_ONCE: Final = 256
-_HEAD_BYTES: Final = 4096
+_BUFFERS_PER_WRITE: Final = 256  # IOV_MAX is 1,024 on Linux, and at least 16 anywhere
+_MAX_RESERVED_BYTES: Final = 16 * 2**20
 
 ResultT = TypeVar("ResultT")
 
 
-class FileSink:
-    """Takes an image's bytes into a temporary file beside its target. The event loop waits for no disk.
-
-    What is not kept is to be discarded, or the temporary file stays. A disk that fails or is full loses nothing: the
-    bytes stay in memory from there on, `keep` raises, and `rescue` gives them all.
-
-    Args:
-        folder: Where the file is to be. Nothing is made there before the first bytes.
-        piece_bytes: How many bytes may wait in memory before `drain` writes them.
+@attrs.frozen
+class ImageFile:
+    """A finished image, either in memory or in a file.
 
     Attributes:
-        size: How many bytes it was given.
-        head: The first 4 KiB of them.
-        part: The temporary file, once there is one.
-        error: Why the bytes are not in the file, if they are not.
-        target: The file with its name, once it was kept.
+        format: Format, width and height, read from the bytes.
+        size: Size in bytes.
+        data: The bytes, if they are in memory.
+        path: The file, if they are not.
     """
 
-    def __init__(self, folder: Path, *, piece_bytes: int = PIECE_BYTES) -> None:
-        self.size = 0
-        self.head = b""
-        self.part: Path | None = None
-        self.error: OSError | None = None
-        self._folder = folder
-        self._piece_bytes = piece_bytes
-        self._waiting: list[bytes] = []
-        self._written = 0
-        self._descriptor: int | None = None
-        self.target: Path | None = None
-        self._unwanted = False
-        # A thread goes on when the task that waits for it is cancelled: what comes next has to wait for it.
-        self._lock = threading.Lock()
+    format: ImageFormat
+    size: int
+    data: bytes | None = attrs.field(default=None, repr=False)
+    path: Path | None = None
 
-    def write(self, data: bytes) -> None:
-        """Take the next bytes. They are in memory until `drain` or `keep`."""
-        self._waiting.append(data)
-        self.size += len(data)
-        if len(self.head) < _HEAD_BYTES:
-            self.head += data[: _HEAD_BYTES - len(self.head)]
 
-    async def drain(self) -> None:
-        """Write what waits, if it is a piece worth a write. Raises nothing: see `error`."""
-        if self.size - self._written >= self._piece_bytes and self.error is None:
-            await self._in_thread(self._write_out)
+class Sink(Protocol):
+    """Takes the bytes of one image.
 
-    async def keep(self, name: Callable[[Path], Path]) -> Path:
-        """Give the file its name: all bytes are written and synced to the disk, then it is renamed.
+    `write` never blocks, so that a parser can call it; `drain` lets a slow disk keep up. Every sink ends with
+    `finish` or `discard`.
+    """
 
-        When this is cancelled, the file is either there and whole, or not there.
+    @property
+    def size(self) -> int:
+        """Number of bytes written so far."""
+
+    def reserve(self, size: int) -> None:
+        """Prepare for an image of about `size` bytes. Call it before the first `write`.
 
         Args:
-            name: Tells the target, in the same folder, from the whole temporary file. Called in a thread.
+            size: As announced by the server. It may be wrong, so at most 16 MiB are reserved.
+        """
 
-        Returns:
-            The target.
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes. Never blocks."""
+
+    async def drain(self) -> None:
+        """Write buffered bytes to disk once there are enough of them. A disk error is raised by `finish` instead."""
+
+    async def finish(self, number: int = 1) -> ImageFile:
+        """Check the image, and give its file a name.
+
+        If the task is cancelled meanwhile, the file either exists and is complete, or does not exist.
+
+        Args:
+            number: The image's position in the response, counted from 1. The second one becomes `fox-2.png`.
 
         Raises:
-            FileExistsError: A file is there already.
-            OSError: It could not be written. `rescue` has the bytes.
+            ValueError: The bytes are not an image.
+            FileExistsError: The target exists.
+            OSError: The file could not be written. `rescue` still returns the bytes.
         """
-        return await self._in_thread(lambda: self._keep(name))
 
     async def rescue(self) -> bytes:
-        """All bytes that it was given, from the disk and from memory."""
-        return await self._in_thread(self._read_back)
+        """Return all bytes, wherever they are."""
 
     async def discard(self) -> None:
-        """Remove the temporary file, if there is one. What was kept stays. May be called again."""
-        self._unwanted = True
-        # Shielded: a second cancellation must not leave the file.
-        await asyncio.shield(self._in_thread(self._remove))
+        """Drop an image that is not finished, including its temporary file. Safe to call more than once."""
 
-    def _in_thread(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
+
+class MemorySink(io.BytesIO):
+    """A sink that keeps the image in memory, in one buffer that is returned without a copy."""
+
+    def reserve(self, size: int) -> None:
+        """Allocate the buffer up front: a buffer that grows is copied and fragments the heap."""
+        super().__init__(bytes(max(0, min(size, _MAX_RESERVED_BYTES))))
+
+    @property
+    def size(self) -> int:
+        """Number of bytes written so far."""
+        return self.tell()
+
+    async def drain(self) -> None:
+        """Do nothing."""
+
+    async def finish(self, number: int = 1) -> ImageFile:
+        """Check the image. See `Sink.finish`."""
+        data = await self.rescue()
+        return ImageFile(read_format(data), len(data), data=data)
+
+    async def rescue(self) -> bytes:
+        """Return all bytes."""
+        self.truncate()
+        return self.getvalue()
+
+    async def discard(self) -> None:
+        """Free the buffer."""
+        super().__init__()
+
+
+class FileSink:
+    """A sink that writes to a temporary file beside its target, in the client's threads.
+
+    The temporary file is created with the first full piece. If the disk fails or is full, the bytes that are not
+    written yet stay in memory.
+
+    Args:
+        target: The path asked for. The image's format decides the extension.
+        threads: Run the file operations.
+        piece_bytes: How many bytes `drain` lets accumulate in memory before it writes them.
+
+    Attributes:
+        size: Number of bytes written so far, to memory or disk.
+    """
+
+    def __init__(self, target: Path, threads: Threads, *, piece_bytes: int = PIECE_BYTES) -> None:
+        self.size = 0
+        self._target = target
+        self._threads = threads
+        self._piece_bytes = piece_bytes
+        self._buffers: list[bytes] = []  # not on disk yet
+        self._on_disk = 0
+        self._path: Path | None = None  # the temporary file, later the finished one
+        self._file: io.FileIO | None = None
+        self._error: OSError | None = None
+        self._image: ImageFile | None = None
+        self._discarded = False
+        # A thread keeps running when the task that awaits it is cancelled: the next operation waits for it here.
+        self._lock = threading.Lock()
+
+    def reserve(self, size: int) -> None:
+        """Do nothing: files grow as needed."""
+
+    def write(self, data: bytes, /) -> None:
+        """Buffer the next bytes for `drain` or `finish`."""
+        self._buffers.append(data)
+        self.size += len(data)
+
+    async def drain(self) -> None:
+        """Write the buffered bytes to disk once they fill a piece. Never raises `OSError`: `finish` does."""
+        if self.size - self._on_disk >= self._piece_bytes and self._error is None:
+            await self._run(self._write_out)
+
+    async def finish(self, number: int = 1) -> ImageFile:
+        """Write, check, sync and rename the file. See `Sink.finish`."""
+        return await self._run(lambda: self._finish(number))
+
+    async def rescue(self) -> bytes:
+        """Return all bytes, from disk and memory."""
+        return await self._run(self._read_back)
+
+    async def discard(self) -> None:
+        """Remove the temporary file. A finished file stays."""
+        self._discarded = True
+        if self._image is None:
+            await asyncio.shield(self._run(self._remove))  # a second cancellation must not leave the file
+
+    def _run(self, operation: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
         def locked() -> ResultT:
             with self._lock:
-                return work()
+                return operation()
 
-        return asyncio.get_running_loop().run_in_executor(None, locked)
+        return self._threads.run(locked)
 
     def _write_out(self) -> None:
-        if self._unwanted:
+        if self._discarded or self._error is not None:
             return
         try:
-            if self._descriptor is None:
-                self.part, self._descriptor = open_part(self._folder)
-            while self._waiting:
-                self._written += self._write_some(self._descriptor)
+            if self._file is None:
+                self._path, self._file = open_part(self._target.parent)
+            while self._buffers:
+                self._on_disk += self._write_some(self._file.fileno())
         except OSError as error:
-            self.error = error
+            self._error = error
 
     def _write_some(self, descriptor: int) -> int:
-        # Many pieces in one call: between two of them, threads wait for each other.
-        pieces = self._waiting[:_PIECES_AT_ONCE]
-        write = getattr(os, "writev", None)  # not on Windows
-        count = int(write(descriptor, pieces) if write else os.write(descriptor, b"".join(pieces)))
-        if count == sum(map(len, pieces)):
-            del self._waiting[: len(pieces)]
+        # One call for many buffers: each call releases the GIL and has to get it back.
+        buffers = self._buffers[:_BUFFERS_PER_WRITE]
+        writev = getattr(os, "writev", None)  # missing on Windows
+        count = int(writev(descriptor, buffers) if writev else os.write(descriptor, b"".join(buffers)))
+        if count == sum(map(len, buffers)):
+            del self._buffers[: len(buffers)]
         else:
-            self._waiting = [b"".join(self._waiting)[count:]]
+            self._buffers = [b"".join(self._buffers)[count:]]
         return count
 
-    def _keep(self, name: Callable[[Path], Path]) -> Path:
-        if self.error is None:
-            self._write_out()
-        if self.error is not None:
-            raise self.error
-        if self.part is None or self._descriptor is None:
-            raise OSError(errno.ECANCELED, "it was discarded, or kept before", str(self._folder))
-        os.fsync(self._descriptor)
-        target = name(self.part)
-        if self._unwanted:  # the task that waited for this was cancelled
-            raise OSError(errno.ECANCELED, "it was discarded", str(target))
+    def _finish(self, number: int) -> ImageFile:
+        if self._image is not None:
+            return self._image
+        self._write_out()
+        if self._error is not None:
+            read_format(self._read_back())  # bytes that are not an image are the more important problem
+            raise self._error
+        if self._file is None or self._path is None:
+            raise self._cancelled()
+        format_ = read_file_format(self._file, self.size)
+        os.fsync(self._file.fileno())
+        path = Path(with_extension(free_number(self._target, number), format_.name))
+        if self._discarded:  # meanwhile, because the awaiting task was cancelled
+            raise self._cancelled()
         self._close()
-        put_in_place(self.part, target)
-        self.target = target
-        self.part.unlink(missing_ok=True)
-        return target
+        put_in_place(self._path, path)
+        self._path = path
+        self._image = ImageFile(format_, self.size, path=path)
+        return self._image
+
+    def _cancelled(self) -> OSError:
+        return OSError(errno.ECANCELED, "the image was discarded", str(self._target))
 
     def _read_back(self) -> bytes:
-        path = self.target or self.part
-        written = path.read_bytes()[: self._written] if path is not None else b""
-        return b"".join([written, *self._waiting])
+        written = b"" if self._path is None else self._path.read_bytes()[: self._on_disk]
+        return b"".join([written, *self._buffers])
 
     def _remove(self) -> None:
         self._close()
-        if self.part is not None:
-            self.part.unlink(missing_ok=True)
+        if self._path is not None and self._image is None:
+            with suppress(OSError):  # the error that made the image unwanted is the one to report
+                self._path.unlink(missing_ok=True)
+            self._path, self._on_disk = None, 0
 
     def _close(self) -> None:
-        if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+
+class SinkSet:
+    """The sinks of one order. Use it as `async with`: sinks that are not finished at the end are discarded.
+
+    Args:
+        target: The path asked for, or `None` to keep images in memory.
+        threads: Run the file operations.
+
+    Attributes:
+        expected: Announced size in bytes of all images in the response that is being read, 0 if unknown.
+    """
+
+    def __init__(self, target: Path | None, threads: Threads) -> None:
+        self.expected = 0
+        self._target = target
+        self._threads = threads
+        self._sinks: list[Sink] = []
+
+    def open(self) -> Sink:
+        """Open a sink for one more image."""
+        sink: Sink = MemorySink() if self._target is None else FileSink(self._target, self._threads)
+        if self.expected:
+            sink.reserve(self.expected - sum(other.size for other in self._sinks))
+        self._sinks.append(sink)
+        return sink
+
+    async def drain(self) -> None:
+        """Drain the sink opened last."""
+        if self._sinks:
+            await self._sinks[-1].drain()
+
+    async def discard(self) -> None:
+        """Discard all images that are not finished, because the attempt failed."""
+        sinks, self._sinks = self._sinks, []
+        # Shielded, so that a second cancellation leaves no file.
+        await asyncio.shield(asyncio.gather(*(sink.discard() for sink in sinks)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.discard()
