@@ -26,6 +26,7 @@ from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.edit import new_edit
 from aimlapi_images.orders.generation import new_generation
 from aimlapi_images.orders.image_input import ImageInput
+from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:  # a value that is gone from the schema must not keep the rest from loading
     from aimlapi_rest.models import (
@@ -110,9 +111,10 @@ class ImageClient(AccountClient):
         queries, ledger = Queries(http, auth, retry), Ledger(budget)
         super().__init__(connections, queries, ledger)
         self._max_concurrency = max_concurrency
+        self._threads = Threads()
         throttle = Throttle(retry, max_concurrency, rate, ledger)
         log = LogWatch(queries, retry.longest_log_wait)
-        sender = Sender(http, auth, throttle, ledger, retry, log, report, BodyGate())
+        sender = Sender(http, auth, throttle, ledger, retry, log, report, BodyGate(), self._threads)
         downloader = Downloader(connections.downloads, connections.base_url, max_concurrency, retry, BodyGate())
         self._delivery = Delivery(sender, downloader, report)
 
@@ -232,6 +234,11 @@ class ImageClient(AccountClient):
             prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
         )
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
+
+    async def aclose(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        await super().aclose()
+        self._threads.close()
 
     def __repr__(self) -> str:
         return f"ImageClient(base_url={str(self._connections.base_url)!r}, max_concurrency={self._max_concurrency})"

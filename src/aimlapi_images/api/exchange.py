@@ -24,6 +24,7 @@ from aimlapi_images.media.json_decoder import (
     NotJSONError,
 )
 from aimlapi_images.media.receiving import Sinks
+from aimlapi_images.orders.uploads import UploadStream
 
 # An error's words, and more than anybody reads.
 _MAX_ERROR_BYTES: Final = 64 * 2**10
@@ -68,6 +69,7 @@ async def exchange(
         InvalidRequestError: It cannot be sent at all.
         DecodeError: The answer is larger than allowed.
     """
+    upload = request.stream  # kept from here, since a mock transport replaces it
     try:
         response = await http.send(request, auth=auth, stream=True)
         try:
@@ -81,8 +83,9 @@ async def exchange(
     except _NOT_SENDABLE as error:
         raise InvalidRequestError(f"the request cannot be sent: {describe(error)}", order=order) from error
     except httpx.RequestError as error:
-        upload = request.extensions.get("upload")
-        if upload is not None and not upload.handed_over:
+        if isinstance(upload, UploadStream) and not upload.sent_whole:
+            if upload.error is not None:  # aiohttp hides it
+                raise upload.error from None
             raise ConnectionFailedError(
                 f"the upload broke off before its end: {describe(error)}", order=order
             ) from error

@@ -26,6 +26,8 @@ from aimlapi_images.errors import APIStatusError, ImageError
 from aimlapi_images.events import AttemptStarted, Reporter, Retrying
 from aimlapi_images.media.receiving import Sinks, broken_image
 from aimlapi_images.orders.order import Order
+from aimlapi_images.orders.uploads import read_in_threads
+from aimlapi_images.threads import Threads
 from aimlapi_images.turnstile import Turnstile
 
 _NUMBERS_KEPT: Final = 10_000
@@ -44,6 +46,7 @@ class Sender:
         log: Where the provider's log is asked.
         report: Is told the steps.
         gate: Lets answers be received.
+        threads: Where files are read.
         chance: Gives random numbers from 0 to 1.
     """
 
@@ -55,6 +58,7 @@ class Sender:
     log: LogWatch
     report: Reporter
     gate: BodyGate
+    threads: Threads
     chance: Callable[[], float] = random.random
     _turnstile: Turnstile = attrs.field(factory=Turnstile, init=False, repr=False)
     _numbers: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
@@ -116,6 +120,7 @@ class Sender:
 
     async def _attempt(self, order: Order, attempt: _Attempt, sinks: Sinks) -> ImageAnswer:
         request = self.http.build_request(**order.request(attempt.number))
+        read_in_threads(request, self.threads)
         # Not documented here, but harmless: a server that knows it runs one order once, however often it is sent.
         request.headers["Idempotency-Key"] = order.id
         try:
