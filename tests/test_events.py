@@ -12,8 +12,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
-from aimlapi_images import ImageClient, RetryPolicy, errors
-from aimlapi_images import events as steps
+from aimlapi_images import ImageClient, RetryPolicy, errors, events
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script
 from virtual_time import run_in_virtual_time
 
@@ -26,22 +25,22 @@ OK = httpx.Response(200, json=PIXEL_ANSWER)
 class Diary:
     """An observer that writes down the steps, and what the server had seen when it was told."""
 
-    def __init__(self, script: Script, fails_at: type[steps.Step] | None = None) -> None:
-        self.steps: list[steps.Step] = []
+    def __init__(self, script: Script, fails_at: type[events.Event] | None = None) -> None:
+        self.events: list[events.Event] = []
         self.requests: list[int] = []
         self._script = script
         self._fails_at = fails_at
 
-    async def __call__(self, step: steps.Step) -> None:
+    async def __call__(self, event: events.Event) -> None:
         await asyncio.sleep(0.5)  # as a journal on a slow disk
-        self.steps.append(step)
+        self.events.append(event)
         self.requests.append(len(self._script.requests))
-        if self._fails_at is type(step):
+        if self._fails_at is type(event):
             raise OSError("the disk is full")
 
     @property
     def names(self) -> list[str]:
-        return [type(step).__name__ for step in self.steps]
+        return [type(event).__name__ for event in self.events]
 
 
 def order(script: Script, diary: Diary, *, policy: RetryPolicy | None = None, **call: Any) -> Any:
@@ -64,32 +63,32 @@ def test_each_step_is_told_before_the_next_is_taken() -> None:
         *("AttemptStarted", "Retrying", "AttemptStarted", "Retrying", "AttemptStarted", "Generated", "Delivered"),
     ]
     assert diary.requests == [0, 1, 1, 2, 2, 3, 4]  # nothing was sent before it was told
-    _, refused, _, failed, started, generated, delivered = diary.steps
-    assert isinstance(refused, steps.Retrying)
+    _, refused, _, failed, started, generated, delivered = diary.events
+    assert isinstance(refused, events.Retrying)
     assert isinstance(refused.error, errors.RateLimitError)
-    assert isinstance(failed, steps.Retrying)
+    assert isinstance(failed, events.Retrying)
     assert 0.5 <= failed.wait <= 1.0
-    assert started == steps.AttemptStarted("o1", 3, "o1.3")
-    assert isinstance(generated, steps.Generated)
+    assert started == events.AttemptStarted("o1", 3, "o1.3")
+    assert isinstance(generated, events.Generated)
     assert (generated.urls, generated.usage.usd_spent) == ((URL,), 0.05)
-    assert delivered == steps.Delivered("o1", image)
+    assert delivered == events.Delivered("o1", image)
 
 
 @pytest.mark.parametrize(
     ("answers", "last", "kind"),
     [
-        ([httpx.Response(400)], steps.Failed, errors.APIStatusError),
-        ([httpx.Response(500)], steps.Failed, errors.ServerError),
-        ([httpx.ConnectError("no")], steps.Failed, errors.ConnectionFailedError),
-        ([httpx.ReadTimeout("")], steps.Unknown, errors.OutcomeUnknownError),
-        ([httpx.Response(524)], steps.Unknown, errors.ProxyTimeoutError),
-        ([httpx.Response(200, json={"data": []})], steps.Unknown, errors.NoImageError),
-        ([BY_URL, httpx.Response(404)], steps.Failed, errors.DownloadError),
-        ([BY_URL, httpx.Response(200, content=b"<html>")], steps.Failed, errors.DecodeError),
+        ([httpx.Response(400)], events.Failed, errors.APIStatusError),
+        ([httpx.Response(500)], events.Failed, errors.ServerError),
+        ([httpx.ConnectError("no")], events.Failed, errors.ConnectionFailedError),
+        ([httpx.ReadTimeout("")], events.Unknown, errors.OutcomeUnknownError),
+        ([httpx.Response(524)], events.Unknown, errors.ProxyTimeoutError),
+        ([httpx.Response(200, json={"data": []})], events.Unknown, errors.NoImageError),
+        ([BY_URL, httpx.Response(404)], events.Failed, errors.DownloadError),
+        ([BY_URL, httpx.Response(200, content=b"<html>")], events.Failed, errors.DecodeError),
     ],
 )
 def test_the_last_step_says_how_it_ended(
-    answers: list[Any], last: type[steps.Failed], kind: type[errors.ImageError]
+    answers: list[Any], last: type[events.Failed], kind: type[errors.ImageError]
 ) -> None:
     script = Script(*answers)
     diary = Diary(script)
@@ -97,8 +96,8 @@ def test_the_last_step_says_how_it_ended(
     with pytest.raises(kind) as caught:
         order(script, diary)
 
-    assert type(diary.steps[-1]) is last
-    assert diary.steps[-1].error is caught.value
+    assert type(diary.events[-1]) is last
+    assert diary.events[-1].error is caught.value
 
 
 def test_a_deadline_is_told_too() -> None:
@@ -115,17 +114,17 @@ def test_nothing_is_sent_if_the_observer_cannot_note_it() -> None:
     script = Script(OK)
 
     with pytest.raises(OSError, match="disk is full"):
-        order(script, Diary(script, fails_at=steps.AttemptStarted))
+        order(script, Diary(script, fails_at=events.AttemptStarted))
 
     assert script.requests == []
 
 
-def plain(step: steps.Step) -> None:
+def plain(event: events.Event) -> None:
     raise AssertionError
 
 
-async def noted(notes: list[steps.Step], step: steps.Step) -> None:
-    notes.append(step)
+async def noted(notes: list[events.Event], event: events.Event) -> None:
+    notes.append(event)
 
 
 @pytest.mark.parametrize("observer", [plain, partial(plain), [].append, print, object.__repr__])
@@ -136,7 +135,7 @@ def test_an_observer_that_is_not_async_is_refused_at_once(observer: Any) -> None
 
 def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None:
     script = Script(OK)
-    told: Any = lambda step: None  # noqa: E731
+    told: Any = lambda event: None  # noqa: E731
 
     with pytest.raises(errors.InvalidRequestError, match="the observer gave None, and has to be an async function"):
         order(script, told)
@@ -145,23 +144,23 @@ def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None
 
 
 def test_an_observer_may_be_whatever_can_be_awaited() -> None:
-    notes: list[steps.Step] = []
+    notes: list[events.Event] = []
 
     @wraps(noted)
-    def wrapped(step: steps.Step) -> Any:
-        return noted(notes, step)
+    def wrapped(event: events.Event) -> Any:
+        return noted(notes, event)
 
-    observers: list[Any] = [partial(noted, notes), lambda step: noted(notes, step), wrapped, AsyncMock()]
+    observers: list[Any] = [partial(noted, notes), lambda event: noted(notes, event), wrapped, AsyncMock()]
     for observer in observers:
         order(Script(OK), observer)
 
     assert len(notes) == 3 * len(["AttemptStarted", "Generated", "Delivered"])
 
 
-@pytest.mark.parametrize("step", [steps.Generated, steps.Delivered])
-def test_an_image_that_is_paid_for_survives_its_observer(step: type[steps.Step], tmp_path: Path) -> None:
+@pytest.mark.parametrize("event", [events.Generated, events.Delivered])
+def test_an_image_that_is_paid_for_survives_its_observer(event: type[events.Event], tmp_path: Path) -> None:
     script = Script(BY_URL, IMAGE)
-    diary = Diary(script, fails_at=step)
+    diary = Diary(script, fails_at=event)
 
     with pytest.raises(errors.NotSavedError, match="observer failed: OSError") as caught:
         order(script, diary, to=tmp_path / "fox")
@@ -175,7 +174,7 @@ def test_an_observer_that_fails_does_not_hide_an_error() -> None:
     script = Script(httpx.Response(400))
 
     with pytest.raises(errors.APIStatusError) as caught:
-        order(script, Diary(script, fails_at=steps.Failed))
+        order(script, Diary(script, fails_at=events.Failed))
 
     assert caught.value.__notes__ == ["the observer failed, too: OSError('the disk is full')"]
 

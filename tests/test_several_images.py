@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from aimlapi_images import ImageClient, RetryPolicy, Usage, errors
-from aimlapi_images import events as steps
+from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, events
 from aimlapi_images.orders.generation import new_generation
 from conftest import KEY, PIXEL, Script
 from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
@@ -166,8 +165,8 @@ async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path:
 def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
     entries: Sequence[dict[str, str]], tmp_path: Path
 ) -> None:
-    async def slow(step: steps.Step) -> None:
-        if isinstance(step, steps.Generated):
+    async def slow(event: events.Event) -> None:
+        if isinstance(event, events.Generated):
             await asyncio.sleep(60)
 
     async def main() -> None:
@@ -185,10 +184,10 @@ def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
 
 
 async def test_every_url_is_told_before_the_first_is_fetched() -> None:
-    told: list[steps.Step] = []
+    told: list[events.Event] = []
 
-    async def observer(step: steps.Step) -> None:
-        told.append(step)
+    async def observer(event: events.Event) -> None:
+        told.append(event)
 
     client = client_for(
         httpx.Response(200, json={"data": [{"url": "https://a/1"}, entry(PIXEL), {"url": "https://a/2"}]}),
@@ -198,5 +197,5 @@ async def test_every_url_is_told_before_the_first_is_fetched() -> None:
 
     await client.generate("x")
 
-    (generated,) = (step for step in told if isinstance(step, steps.Generated))
+    (generated,) = (each for each in told if isinstance(each, events.Generated))
     assert generated.urls == ("https://a/1", "https://a/2")

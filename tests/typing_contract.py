@@ -10,6 +10,7 @@ import httpx
 from PIL.Image import Image
 
 from aimlapi_images import (
+    Event,
     GeneratedImage,
     ImageClient,
     ImageInput,
@@ -19,7 +20,6 @@ from aimlapi_images import (
     RateLimitError,
     RetryPolicy,
     Size,
-    Step,
     Usage,
     aiohttp_transport,
     emulator,
@@ -69,8 +69,8 @@ async def values(client: ImageClient, size: Size, quality: Quality, output_forma
 
 
 def observers() -> None:
-    async def tell(step: Step) -> None: ...
-    def plain(step: Step) -> None: ...
+    async def tell(event: Event) -> None: ...
+    def plain(event: Event) -> None: ...
 
     observer: Observer = tell
     ImageClient(observer=observer)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aimlapi_images.account import Balance, LogEntry, LogPage
+    from aimlapi_images.api.aiohttp_transport import aiohttp_transport
     from aimlapi_images.client import ImageClient
     from aimlapi_images.dispatch.budget import Budget
     from aimlapi_images.dispatch.retry import RetryPolicy
@@ -35,12 +35,10 @@ if TYPE_CHECKING:
         RateLimitError,
         ServerError,
     )
-    from aimlapi_images.events import Observer, Step
-    from aimlapi_images.models import GeneratedImage
+    from aimlapi_images.events import Event, Observer
+    from aimlapi_images.models import Balance, GeneratedImage, LogEntry, LogPage, Spending, Usage
     from aimlapi_images.orders.image_input import ImageInput
     from aimlapi_images.orders.mask import mask_from_box, mask_from_luminance
-    from aimlapi_images.spending import Spending, Usage
-    from aimlapi_images.transports import aiohttp_transport
     from aimlapi_rest.models import ImageGenerationRequestBackground as Background
     from aimlapi_rest.models import ImageGenerationRequestModeration as Moderation
     from aimlapi_rest.models import ImageGenerationRequestOutputFormat as OutputFormat
@@ -60,6 +58,7 @@ __all__ = [
     "DeadlineExceededError",
     "DecodeError",
     "DownloadError",
+    "Event",
     "GeneratedImage",
     "ImageClient",
     "ImageError",
@@ -83,7 +82,6 @@ __all__ = [
     "ServerError",
     "Size",
     "Spending",
-    "Step",
     "Usage",
     "aiohttp_transport",
     "mask_from_box",
@@ -91,31 +89,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Balance": "account",
+    "Balance": "models",
     "Budget": "dispatch.budget",
-    "LogEntry": "account",
-    "LogPage": "account",
-    "ImageClient": "client",
+    "Event": "events",
     "GeneratedImage": "models",
+    "ImageClient": "client",
     "ImageInput": "orders.image_input",
+    "LogEntry": "models",
+    "LogPage": "models",
     "Observer": "events",
     "RetryPolicy": "dispatch.retry",
-    "Spending": "spending",
-    "Step": "events",
-    "Usage": "spending",
-    "aiohttp_transport": "transports",
+    "Spending": "models",
+    "Usage": "models",
+    "aiohttp_transport": "api.aiohttp_transport",
     "mask_from_box": "orders.mask",
     "mask_from_luminance": "orders.mask",
 }
 
-# The values of the fields of a request, as types: of the generated models, and so of the schema.
+# Types of request fields, from the generated models and so from the schema.
 _VALUES = ("Background", "Moderation", "OutputFormat", "Quality", "ResponseFormat", "Size")
 
 
-if not TYPE_CHECKING:  # which would take any name for one of these
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used, so that `--help` need not load the HTTP client."""
+        """Load a public name when it is first used, so that `--help` does not load the HTTP client."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _VALUES:

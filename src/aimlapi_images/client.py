@@ -1,34 +1,40 @@
-"""`ImageClient`: what an application holds, one method an endpoint."""
+"""`ImageClient`: what an application holds, with one method for each endpoint."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import attrs
 import httpx
 
-from aimlapi_images.account_client import AccountClient
-from aimlapi_images.api.account import Queries
+from aimlapi_images.api.account import Account, LogQuery
 from aimlapi_images.api.download import Downloader
-from aimlapi_images.api.http_clients import Connections
-from aimlapi_images.bodies import BodyGate
-from aimlapi_images.config import DEFAULT_TIMEOUT, expect, expect_async, positive
+from aimlapi_images.api.exchange import Exchange
+from aimlapi_images.api.http_clients import HTTPClients
+from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, at_least_one, instance_of, positive, rule
 from aimlapi_images.dispatch.budget import Budget, Ledger
-from aimlapi_images.dispatch.log_lookup import LogWatch
-from aimlapi_images.dispatch.pipeline import Delivery
-from aimlapi_images.dispatch.retry import RetryPolicy
-from aimlapi_images.dispatch.sending import Sender
+from aimlapi_images.dispatch.log_lookup import LogLookup
+from aimlapi_images.dispatch.pipeline import Pipeline
+from aimlapi_images.dispatch.retry import Retry, RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
-from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.events import Observer, Reporter
-from aimlapi_images.models import GeneratedImage
+from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
+from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import new_edit
 from aimlapi_images.orders.generation import new_generation
 from aimlapi_images.orders.image_input import ImageInput
+from aimlapi_images.orders.order import Order
+from aimlapi_images.threads import Threads
 
-if TYPE_CHECKING:  # a value that is gone from the schema must not keep the rest from loading
+if TYPE_CHECKING:  # a value that the schema no longer has must not keep the rest from loading
     from aimlapi_rest.models import (
+        GetLogsLogStatus,
         ImageEditRequestBackground,
         ImageEditRequestOutputFormat,
         ImageEditRequestQuality,
@@ -46,32 +52,44 @@ DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
 
 
-class ImageClient(AccountClient):
+@attrs.frozen(kw_only=True)
+class _Options:
+    """The client's arguments that are checked by value."""
+
+    max_concurrency: int = attrs.field(validator=rule(at_least_one))
+    requests_per_minute: float | None = attrs.field(validator=rule(positive, optional=True))
+    deadline: float | None = attrs.field(validator=rule(positive, optional=True))
+    retry: RetryPolicy = attrs.field(validator=rule(instance_of(RetryPolicy)))
+    budget: Budget | None = attrs.field(validator=rule(instance_of(Budget), optional=True))
+    observer: Observer | None = attrs.field(validator=rule(async_function, optional=True))
+
+
+class ImageClient:
     """Generates images with AI/ML API.
 
     Use it as `async with ImageClient() as client`, or call `aclose()` when done. One client serves a whole
-    application: give it any number of calls at once.
+    application, with any number of calls at once.
 
     Args:
         api_key: The API key; from `AIMLAPI_API_KEY` or `AIML_API_KEY` if `None`.
-        base_url: The API's address, with or without `/v1` at its end; from `AIMLAPI_API_BASE` or
+        base_url: The API's address, with or without a trailing `/v1`; from `AIMLAPI_API_BASE` or
             `AIML_API_BASE`, or https://api.aimlapi.com, if `None`.
-        max_concurrency: How many requests may be open at once; further calls wait for their turn.
-        requests_per_minute: How many may start in a minute, evenly spread; any number if `None`. What the API
-            admits is learned from its refusals in any case.
-        timeout: Seconds, or an `httpx.Timeout`. One number bounds each wait for bytes; connecting is given
-            10 s at the most. The default is 10 s to connect and 300 s to wait for an answer.
-        deadline: Seconds for each order, its waiting, retries and download included; no limit if `None`.
-        retry: What is sent again, and when. What may have been billed is not, by default.
+        max_concurrency: Maximum number of open requests; further calls wait for their turn.
+        requests_per_minute: Maximum number of requests started per minute, evenly spread; any number if `None`.
+            The rate that the API accepts is learned from its refusals in any case.
+        timeout: Seconds, or an `httpx.Timeout`. A number limits each wait for bytes; connecting takes at most
+            10 s. The default is 10 s to connect and 300 s to wait for an answer.
+        deadline: Seconds for each order, including waiting, retries and download; no limit if `None`.
+        retry: What is sent again, and when. By default, nothing that may have been billed.
         budget: How much all orders of this client may cost together; any amount if `None`.
-        observer: An async function that is told each step of each order, and is waited for before the next one is
-            taken: when it returns from `Generated`, the download begins.
-        transport: What carries requests to the API: any `httpx.AsyncBaseTransport`, as the emulator's.
-        download_transport: What carries downloads of image URLs; `transport` if `None`.
-        headers: Sent with each request to the API, and not with downloads.
+        observer: An async function that is called with each event of each order, and awaited before the order
+            goes on: the download begins when it returns from `Generated`.
+        transport: Carries requests to the API: any `httpx.AsyncBaseTransport`, such as the emulator's.
+        download_transport: Carries downloads of image URLs; `transport` if `None`.
+        headers: Sent with every request to the API, but not with downloads.
 
     Raises:
-        InvalidRequestError: There is no key, or an argument cannot be right.
+        InvalidRequestError: There is no key, or an argument or environment variable is invalid.
     """
 
     def __init__(
@@ -90,15 +108,15 @@ class ImageClient(AccountClient):
         download_transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
-            raise InvalidRequestError(f"max_concurrency is {max_concurrency!r}, and has to be a whole number from 1 up")
-        self._deadline = positive("deadline", deadline)
-        rate = positive("requests_per_minute", requests_per_minute)
-        expect("retry", retry, RetryPolicy)
-        expect("budget", budget, Budget | None)
-        if observer is not None:
-            expect_async("observer", observer)
-        connections = Connections(
+        self._options = _Options(
+            max_concurrency=max_concurrency,
+            requests_per_minute=requests_per_minute,
+            deadline=deadline,
+            retry=retry,
+            budget=budget,
+            observer=observer,
+        )
+        self._http = HTTPClients(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
@@ -106,15 +124,22 @@ class ImageClient(AccountClient):
             download_transport=download_transport,
             headers=headers,
         )
-        http, auth, report = connections.api, connections.auth, Reporter(observer)
-        queries, ledger = Queries(http, auth, retry), Ledger(budget)
-        super().__init__(connections, queries, ledger)
-        self._max_concurrency = max_concurrency
-        throttle = Throttle(retry, max_concurrency, rate, ledger)
-        log = LogWatch(queries, retry.longest_log_wait)
-        sender = Sender(http, auth, throttle, ledger, retry, log, report, BodyGate())
-        downloader = Downloader(connections.downloads, connections.base_url, max_concurrency, retry, BodyGate())
-        self._delivery = Delivery(sender, downloader, report)
+        self._threads = Threads()
+        self._loading = asyncio.Lock()
+        self._retry = Retry(retry)
+        self._ledger = Ledger(budget)
+        exchange = Exchange(self._http.api, self._http.auth, self._threads)
+        self._account = Account(exchange)
+        self._pipeline = Pipeline(
+            exchange=exchange,
+            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency),
+            throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger),
+            ledger=self._ledger,
+            retry=self._retry,
+            log=LogLookup(self._account, self._retry),
+            report=Reporter(observer),
+            threads=self._threads,
+        )
 
     async def generate(
         self,
@@ -133,42 +158,42 @@ class ImageClient(AccountClient):
         deadline: float | None = None,
         order: str | None = None,
     ) -> GeneratedImage:
-        """Generate one image. What is `None` is not sent, and left to the API.
+        """Generate one image. Arguments that are `None` are not sent: the API's defaults apply.
 
-        The limits are the schema's (`openapi/` in the source), and are checked before anything is sent.
+        Limits come from the published schema (`openapi/` in the source), and are checked before anything is sent.
 
         Args:
-            prompt: What the image is to show, up to 32,000 characters.
-            model: The model. One that the schema does not describe is sent unchecked.
+            prompt: What the image shows, up to 32,000 characters.
+            model: The model. Requests for a model that the schema does not describe are sent unchecked.
             size: Width x height in pixels.
-            quality: The more, the longer it takes and the more it costs.
+            quality: Higher quality takes longer and costs more.
             background: `transparent` needs the output format png or webp.
             moderation: How strict the content moderation is.
-            output_format: The image's format. If `None`, the extension of `to` says it, if it is one of an image.
+            output_format: The image's format. If `None`, the extension of `to` decides, if it is an image's.
             output_compression: 0 to 100, for jpeg and webp.
-            response_format: Whether the API sends the image itself or a URL to fetch it from. The result is
-                the same; a URL is fetched at once.
+            response_format: Whether the API sends the image itself or a URL. The result is the same, as a URL is
+                fetched at once.
             options: Further fields of the request, by name.
-            to: Write the image to this path as well, whole or not at all; the extension follows the format.
-                A path that cannot be written, or where a file is, is refused before anything is sent.
+            to: Write the image to this file, whole or not at all; the extension follows the format. A path that
+                cannot be written, or that exists, is refused before anything is sent.
             deadline: Seconds for this order, in place of the client's.
-            order: An id of yours for this order, up to 123 characters of `A-Z a-z 0-9 . _ : -`, by which the
-                provider's log can be asked. A new one if `None`.
+            order: Your id for this order, under which the provider's log lists it: up to 123 characters of
+                `A-Z a-z 0-9 . _ : -`. A new one if `None`.
 
         Returns:
-            The image, with its bytes, size, cost and ids.
+            The image, with its bytes, size in pixels, cost and ids.
 
         Raises:
-            InvalidRequestError: The request cannot be right. Nothing was sent.
-            BudgetExceededError: It does not fit into the budget. Nothing was sent.
+            InvalidRequestError: The request is invalid. Nothing was sent.
+            BudgetExceededError: It would exceed the budget. Nothing was sent.
             ConnectionFailedError: Nothing was sent, and retries did not help.
-            APIStatusError: The API refused, or failed again and again; the class says how.
-            OutcomeUnknownError: It was sent, and no answer came. It may have been billed.
+            APIStatusError: The API refused, or failed repeatedly; the class says how.
+            OutcomeUnknownError: It was sent, but no answer came. It may have been billed.
             NoImageError: The API reported success without an image.
-            DecodeError: What came is not an image.
-            DeadlineExceededError: Its time was up. Images that had come by then are in the error's `images`.
-            DownloadError: The image is paid for, and its URL could not be fetched.
-            NotSavedError: The image is paid for and in the error, and could not be written to `to`.
+            DecodeError: The payload is not a valid image.
+            DeadlineExceededError: The deadline passed. Images that had arrived are in the error's `images`.
+            DownloadError: The image is paid for, but its URL could not be fetched.
+            NotSavedError: The image is paid for, but could not be written to `to`. It is in the error.
         """
         await self._ready()
         parameters = {
@@ -181,8 +206,7 @@ class ImageClient(AccountClient):
             "response_format": response_format,
         }
         new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
-        seconds = positive("deadline", deadline)
-        return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
+        return await self._run(new, deadline)
 
     async def edit(
         self,
@@ -202,21 +226,21 @@ class ImageClient(AccountClient):
         deadline: float | None = None,
         order: str | None = None,
     ) -> GeneratedImage:
-        """Edit an image, or make a new one of several. What is `None` is not sent, and left to the API.
+        """Edit an image, or compose a new one from several.
 
-        The images and the mask are read and checked before anything is sent; a file on the disk is streamed
-        from there. Arguments that are not explained here are as for `generate`, and so are result and errors.
+        Images and mask are read and checked before anything is sent. Files are streamed from disk. Other arguments,
+        the result and the errors are those of `generate`.
 
         Args:
-            prompt: What the image is to become, up to 32,000 characters.
-            image: A path, a file's bytes, a file opened with 'rb', a Pillow image or a `GeneratedImage`, or a
-                list of 1 to 16 of these: png, jpeg or webp, each under 50 MB.
-            mask: What of the first image is to be drawn anew: its fully transparent pixels say so. A PNG under
-                4 MB, of the image's size. Needs Pillow. See `mask_from_box` and `mask_from_luminance`.
+            prompt: What the image becomes, up to 32,000 characters.
+            image: A path, bytes, a file opened with 'rb', a Pillow image or a `GeneratedImage`, or a list of 1 to
+                16 of them: png, jpeg or webp, each under 50 MB.
+            mask: A PNG under 4 MB, of the first image's size, whose fully transparent pixels mark what is
+                repainted. Needs Pillow. See `mask_from_box` and `mask_from_luminance`.
 
         Raises:
-            InvalidRequestError: The request, an image or the mask cannot be right, or a file has changed since
-                it was checked. Nothing was billed.
+            InvalidRequestError: The request, an image or the mask is invalid, or a file changed after it was
+                checked. Nothing was billed.
         """
         await self._ready()
         parameters = {
@@ -227,11 +251,92 @@ class ImageClient(AccountClient):
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        seconds = positive("deadline", deadline)
         new = await new_edit(
-            prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
+            prompt,
+            image,
+            mask=mask,
+            model=model,
+            parameters=parameters,
+            options=options,
+            to=to,
+            order=order,
+            threads=self._threads,
         )
-        return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
+        return await self._run(new, deadline)
+
+    @property
+    def spending(self) -> Spending:
+        """What this client's orders have cost so far, as far as the API said."""
+        return self._ledger.spending
+
+    async def balance(self) -> Balance:
+        """Read what is left on the account.
+
+        Raises:
+            APIStatusError: The API refused, or failed repeatedly; the class says how.
+            ConnectionFailedError: No answer came, and retries did not help.
+        """
+        self._http.check_usable()
+        return await self._retry.result(self._account.balance)
+
+    async def logs(
+        self,
+        *,
+        period: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
+        model: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> LogPage:
+        """Read one page of the provider's log. It lists each request some time after the request ended.
+
+        Args:
+            period: A named time span, in place of `start` and `end`.
+            start: Start of a time span of at most 92 days. Local time, if it has no zone.
+            end: Its end; now if `None`.
+            status: Only requests that ended so: `succeeded`, `failed`, or both.
+            model: Only requests for this model.
+            limit: Maximum number of entries.
+            offset: Number of entries to skip.
+
+        Raises:
+            InvalidRequestError: An argument is invalid.
+            APIStatusError: The API refused, or failed repeatedly; the class says how. It allows 200 such requests
+                a minute.
+            ConnectionFailedError: No answer came, and retries did not help.
+        """
+        self._http.check_usable()
+        query = LogQuery(period=period, start=start, end=end, status=status, model=model, limit=limit, offset=offset)
+        return await self._retry.result(partial(self._account.logs, query))
+
+    async def _ready(self) -> None:
+        """Check that the client may be used, and load the schema before the first order."""
+        self._http.check_usable()
+        if not schema.is_loaded():
+            async with self._loading:
+                if not schema.is_loaded():
+                    await self._threads.run(schema.load)
+
+    async def _run(self, order: Order, deadline: float | None) -> GeneratedImage:
+        if deadline is not None:
+            positive("deadline", deadline)
+        return await self._pipeline.run(order, self._options.deadline if deadline is None else deadline)
+
+    async def aclose(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        await self._http.aclose()
+        self._threads.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
-        return f"ImageClient(base_url={str(self._connections.base_url)!r}, max_concurrency={self._max_concurrency})"
+        base_url, max_concurrency = str(self._http.base_url), self._options.max_concurrency
+        return f"ImageClient(base_url={base_url!r}, max_concurrency={max_concurrency})"

@@ -1,64 +1,141 @@
-"""Settings of a client: what they are if not given, and that they can be right."""
+"""Client defaults, environment variables and argument validation."""
 
 from __future__ import annotations
 
 import inspect
-from types import UnionType
-from typing import Final
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+import attrs
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
 
-# A generation takes about 26 s, and minutes at high quality. The pool never makes anyone wait: our queue does.
+DEFAULT_BASE_URL: Final = "https://api.aimlapi.com"
+KEY_VARIABLES: Final = ("AIMLAPI_API_KEY", "AIML_API_KEY")
+BASE_URL_VARIABLES: Final = ("AIMLAPI_API_BASE", "AIML_API_BASE")
+
+# A generation takes about 26 s, and minutes at high quality. The throttle queues requests, so the pool never does.
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
+
+# Idle connections are closed long before a server would close them: a request sent on a connection that is just
+# being closed has an unknown outcome, which costs more than a new connection.
+KEEPALIVE_SECONDS: Final = 2.0
+
+
+def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the key given, or the first one set in the environment.
+
+    Raises:
+        InvalidRequestError: There is none, or it cannot be a key. The message does not contain it.
+    """
+    key = (api_key if api_key is not None else _first(KEY_VARIABLES, environment) or "").strip()
+    if not key:
+        raise InvalidRequestError(
+            f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), pass api_key, or try the emulator"
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidRequestError("the API key contains spaces or characters that no key has: was it pasted whole?")
+    return key
+
+
+def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.environ) -> httpx.URL:
+    """Return the base URL given, the environment's, or the API's own, without a trailing `/v1`.
+
+    Users of the OpenAI SDK write the base URL with `/v1`; the paths of the schema contain it as well.
+
+    Raises:
+        InvalidRequestError: It is not an http or https URL with a host, or contains a password.
+    """
+    text = (base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL).strip()
+    shown = repr(text) if "@" not in text and "?" not in text else "(not shown, it may contain a password)"
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise InvalidRequestError(f"base URL {shown} is not a valid URL") from error
+    if url.userinfo:
+        raise InvalidRequestError("the base URL must not contain a user name or password; pass the key as api_key")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidRequestError(f"base URL {shown} must start with https:// (or http://) and a host")
+    if url.query or url.fragment:
+        raise InvalidRequestError(f"base URL {shown} must not have a query or a fragment")
+    return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
+
+
+def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    return next((value for name in names if (value := environment.get(name, "").strip())), None)
 
 
 def timeouts(timeout: float | httpx.Timeout) -> httpx.Timeout:
-    """What one number of seconds means for each kind of wait."""
+    """Expand one number of seconds to a limit for each kind of wait."""
     if isinstance(timeout, httpx.Timeout):
         return timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float | None):
-        raise InvalidRequestError(f"timeout is {timeout!r}, and has to be a number of seconds or an httpx.Timeout")
-    seconds = positive("timeout", timeout)
-    if seconds is None:
-        raise InvalidRequestError("timeout is None, and nothing here waits without end")
-    return httpx.Timeout(seconds, connect=min(seconds, DEFAULT_TIMEOUT.connect or seconds), pool=None)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+        raise InvalidRequestError(
+            f"timeout must be a number of seconds greater than 0 or an httpx.Timeout: {timeout!r}"
+        )
+    return httpx.Timeout(timeout, connect=min(timeout, DEFAULT_TIMEOUT.connect or timeout), pool=None)
 
 
-def expect(name: str, value: object, kind: type | UnionType) -> None:
-    """Check that an argument is of its kind, for a mistake to be told where it was made.
-
-    Raises:
-        InvalidRequestError: It is not.
-    """
-    if not isinstance(value, kind):
-        kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
-        words = kinds[0].__name__
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be a {words}, as in {name}={words}(...)")
+def positive(name: str, value: Any) -> None:
+    """Require a finite number greater than 0."""
+    if not _is_finite(value) or value <= 0:
+        raise InvalidRequestError(f"{name} must be a number greater than 0, not {value!r}")
 
 
-def expect_async(name: str, value: object) -> None:
-    """Check that an argument is an async function, or an object that can be called as one.
+def not_negative(name: str, value: Any) -> None:
+    """Require a finite number, 0 or more."""
+    if not _is_finite(value) or value < 0:
+        raise InvalidRequestError(f"{name} must be a number, 0 or more, not {value!r}")
 
-    What a lambda gives is not known before it is called.
 
-    Raises:
-        InvalidRequestError: It is not.
-    """
+def at_least_one(name: str, value: Any) -> None:
+    """Require an integer, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidRequestError(f"{name} must be a whole number, 1 or more, not {value!r}")
+
+
+def async_function(name: str, value: Any) -> None:
+    """Require an async function, or an object called like one. What a lambda returns is checked when it is called."""
     if callable(value):
         function = inspect.unwrap(value)
         if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
             return
         if getattr(function, "__name__", "") == "<lambda>":
             return
-    raise InvalidRequestError(f"{name} is {value!r}, and has to be an async function: async def")
+    raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
 
 
-def positive(name: str, value: float | None) -> float | None:
-    """The value, if it is `None` or a number above 0."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be more than 0")
-    return value
+def instance_of(kind: type) -> Callable[[str, Any], None]:
+    """Require an instance of a class of this package."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kind):
+            raise InvalidRequestError(f"{name} must be a {kind.__name__}, not {value!r}")
+
+    return check
+
+
+def one_of(*choices: str) -> Callable[[str, Any], None]:
+    """Require one of a few strings."""
+
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise InvalidRequestError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
+
+    return check
+
+
+def rule(check: Callable[[str, Any], None], *, optional: bool = False) -> Callable[[Any, Any, Any], None]:
+    """An attrs validator from one of the checks above, which raise errors of this package."""
+
+    def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None or not optional:
+            check(attribute.name, value)
+
+    return validate
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

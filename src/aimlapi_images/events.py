@@ -1,4 +1,4 @@
-"""The steps of an order's way, told as they happen: to an observer, and in one line each to `logging`."""
+"""What an observer is told: one event for each step of an order, also logged in one line each."""
 
 from __future__ import annotations
 
@@ -10,72 +10,72 @@ from typing import ClassVar
 import attrs
 
 from aimlapi_images.errors import ImageError, InvalidRequestError
-from aimlapi_images.models import GeneratedImage
-from aimlapi_images.spending import Usage
+from aimlapi_images.models import GeneratedImage, Usage
 
 logger = logging.getLogger("aimlapi_images")
 
 
 @attrs.frozen
-class Step:
-    """Attributes:
-    order: The id of the order that took it.
+class Event:
+    """Base class of all events.
+
+    Attributes:
+        order: The order's id.
     """
 
     order: str
     level: ClassVar[int] = logging.INFO
 
     def __str__(self) -> str:
-        return f"order {self.order}: {self._words()}"
+        return f"order {self.order}: {self._describe()}"
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         raise NotImplementedError
 
 
 @attrs.frozen
-class AttemptStarted(Step):
+class AttemptStarted(Event):
     """The order is about to be sent. From now on it may be billed.
 
     Attributes:
-        attempt: Which attempt it is, counted from 1.
-        request_id: Its client request id, by which the provider's log knows it.
+        attempt: Number of the attempt, from 1.
+        request_id: Its client request id, under which the provider's log lists it.
     """
 
     attempt: int
     request_id: str
     level = logging.DEBUG
 
-    def _words(self) -> str:
-        return f"attempt {self.attempt} is sent as {self.request_id}"
+    def _describe(self) -> str:
+        return f"sending attempt {self.attempt} as {self.request_id}"
 
 
 @attrs.frozen
-class Retrying(Step):
-    """An attempt failed, and there will be another one.
+class Retrying(Event):
+    """An attempt failed, and another one follows.
 
     Attributes:
-        attempt: Which attempt failed, counted from 1.
-        error: How.
-        wait: Seconds that the order waits before it queues again. After a 429 it waits with all others, in the
-            queue, and this is 0.
+        attempt: Number of the attempt that failed, from 1.
+        error: Why it failed.
+        wait: Seconds until the order queues again. 0 after a 429: the order then waits in the queue with all others.
     """
 
     attempt: int
     error: ImageError
     wait: float
 
-    def _words(self) -> str:
-        return f"attempt {self.attempt} failed and is tried again in {self.wait:.1f} s: {self.error.args[0]}"
+    def _describe(self) -> str:
+        return f"attempt {self.attempt} failed, retrying in {self.wait:.1f} s: {self.error.args[0]}"
 
 
 @attrs.frozen
-class Generated(Step):
-    """The API has answered: the order is paid for. Its images may still have to be fetched.
+class Generated(Event):
+    """The API answered with images: the order is paid for. Images may still have to be downloaded.
 
     Attributes:
-        attempt: Which attempt it was, counted from 1.
-        urls: Where the images are, one for each that did not come in the answer itself.
-        usage: What it cost.
+        attempt: Number of the attempt, from 1.
+        urls: URLs of the images that did not come in the answer itself.
+        usage: The cost.
         inference_id: The API's id of the request.
     """
 
@@ -84,14 +84,14 @@ class Generated(Step):
     usage: Usage
     inference_id: str | None
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         cost = "cost unknown" if self.usage.usd_spent is None else f"${self.usage.usd_spent:.4f}"
-        return f"generated in attempt {self.attempt}, {cost}" + "".join(f", {url}" for url in self.urls)
+        return ", ".join([f"generated in attempt {self.attempt}", cost, *self.urls])
 
 
 @attrs.frozen
-class Delivered(Step):
-    """The image is here, and written where the order says.
+class Delivered(Event):
+    """The image has arrived, and is written to `to` if that was given.
 
     Attributes:
         image: The image.
@@ -99,55 +99,55 @@ class Delivered(Step):
 
     image: GeneratedImage
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         image = self.image
-        path = "" if image.path is None else f" as {image.path}"
+        path = "" if image.path is None else f" to {image.path}"
         return f"delivered{path}: {image.format}, {image.file_size:,} bytes, {image.seconds:.1f} s"
 
 
 @attrs.frozen
-class Failed(Step):
-    """The order ends without an image, and it is known whether that cost something: `error.may_be_billed`.
+class Failed(Event):
+    """The order ended without an image. `error.may_be_billed` says whether it cost anything.
 
     Attributes:
-        error: What the caller is told.
+        error: The error that the caller gets.
     """
 
     error: ImageError
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         return f"failed: {self.error.args[0]}"
 
 
 @attrs.frozen
 class Unknown(Failed):
-    """The order ends without an image, and it may have been billed."""
+    """The order ended without an image, and may have been billed."""
 
     level = logging.WARNING
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         return f"outcome unknown: {self.error.args[0]}"
 
 
-Observer = Callable[[Step], Awaitable[None]]
+Observer = Callable[[Event], Awaitable[None]]
 
 
 @attrs.frozen
 class Reporter:
-    """Tells steps, and comes back when the observer has done with them.
+    """Logs events, and passes them to the observer.
 
     Attributes:
-        observer: Whom to tell, beside the log.
+        observer: The caller's async function, if there is one.
     """
 
     observer: Observer | None = None
 
-    async def __call__(self, step: Step) -> None:
-        """Tell one step. What the observer raises is raised."""
-        logger.log(step.level, "%s", step)
+    async def __call__(self, event: Event) -> None:
+        """Report one event, and wait until the observer has handled it. Its exceptions propagate."""
+        logger.log(event.level, "%s", event)
         if self.observer is None:
             return
-        told = self.observer(step)
-        if not inspect.isawaitable(told):
-            raise InvalidRequestError(f"the observer gave {told!r}, and has to be an async function: async def")
-        await told
+        handled = self.observer(event)
+        if not inspect.isawaitable(handled):
+            raise InvalidRequestError(f"observer must be an async function (async def): it returned {handled!r}")
+        await handled

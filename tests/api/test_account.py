@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from aimlapi_images import Balance, ImageClient, LogEntry, LogPage, RetryPolicy, Usage, cli, emulator, errors
-from aimlapi_images.account import read_balance, read_log_page
+from aimlapi_images.api.account import read_balance, read_log_page
 from conftest import KEY, Script, scripted
 from virtual_time import run_in_virtual_time
 

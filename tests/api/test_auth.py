@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from aimlapi_images import AuthenticationError, ImageClient, ImageError
-from aimlapi_images.api.auth import BearerAuth, find_api_key, find_base_url, origin
+from aimlapi_images.api.auth import BearerAuth, origin
+from aimlapi_images.config import find_api_key, find_base_url
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
 
 

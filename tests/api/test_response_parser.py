@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_images import Usage, errors
-from aimlapi_images.api.response_parser import HTTPAnswer, read_image_answer, retry_after, status_error
+from aimlapi_images.api.outcome import Failure
+from aimlapi_images.api.response_parser import (
+    HTTPAnswer,
+    ImageAnswer,
+    read_image_answer,
+    retry_after,
+    status_failure,
+)
 from aimlapi_images.media.json_decoder import BodyDecoder, NotJSONError
 from aimlapi_images.media.sinks import MemorySink
 from conftest import PIXEL, scripted
@@ -33,6 +41,24 @@ def answer(status: int, body: Any = b"", **headers: str) -> HTTPAnswer:
         document = None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return HTTPAnswer(status, named, content, document)
+
+
+def images(status: int, body: Any = b"", **headers: str) -> ImageAnswer:
+    found = read_image_answer(answer(status, body, **headers))
+    assert isinstance(found, ImageAnswer)
+    return found
+
+
+def error_of(status: int, body: Any = b"", **headers: str) -> errors.ImageError:
+    found = read_image_answer(answer(status, body, **headers))
+    assert isinstance(found, Failure)
+    return found.error(order="o1")
+
+
+def status_error(status: int, body: Any = b"", **headers: str) -> errors.APIStatusError:
+    error = status_failure(answer(status, body, **headers)).error()
+    assert isinstance(error, errors.APIStatusError)
+    return error
 
 
 def said(message: str) -> dict[str, Any]:
@@ -64,7 +90,12 @@ STATUSES: list[tuple[int, Any, type[errors.APIStatusError], str]] = [
     (401, said("This request requires a valid API key."), errors.AuthenticationError, "requires a valid API key"),
     (402, b"", errors.InsufficientCreditsError, "HTTP 402"),
     (403, said("You've run out of credits. Please top up"), errors.InsufficientCreditsError, "run out of credits"),
-    (403, b"<html>Forbidden</html>", errors.APIStatusError, "HTTP 403: no message, but 22 bytes beginning b'<html>"),
+    (
+        403,
+        b"<html>Forbidden</html>",
+        errors.APIStatusError,
+        "HTTP 403: no message, but 22 bytes beginning with b'<html>",
+    ),
     (404, said("Not found"), errors.NotFoundError, "HTTP 404: Not found"),
     (413, b"", errors.APIStatusError, "HTTP 413"),
     (429, said("Too Many Requests"), errors.RateLimitError, "HTTP 429: Too Many Requests"),
@@ -83,14 +114,15 @@ STATUSES: list[tuple[int, Any, type[errors.APIStatusError], str]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind", "message"), STATUSES)
 def test_each_status_is_its_own_error(status: int, body: Any, kind: type[errors.APIStatusError], message: str) -> None:
-    with pytest.raises(errors.APIStatusError, match=message) as caught:
-        read_image_answer(answer(status, body, x_inference_id="inf-1"), order="o1")
+    error = error_of(status, body, x_inference_id="inf-1")
 
-    assert type(caught.value) is kind
-    assert (caught.value.status, caught.value.order, caught.value.inference_id) == (status, "o1", "inf-1")
+    assert type(error) is kind
+    assert re.search(message, str(error))
+    assert isinstance(error, errors.APIStatusError)
+    assert (error.status, error.order, error.inference_id) == (status, "o1", "inf-1")
     if isinstance(body, dict):
-        assert caught.value.body == body
-        assert caught.value.request_id == body.get("requestId")
+        assert error.body == body
+        assert error.request_id == body.get("requestId")
 
 
 @pytest.mark.parametrize(
@@ -109,19 +141,19 @@ def test_each_status_is_its_own_error(status: int, body: Any, kind: type[errors.
     ],
 )
 def test_an_error_says_whether_the_order_may_be_billed(status: int, billed: bool) -> None:
-    assert status_error(answer(status)).may_be_billed is billed
+    assert status_error(status).may_be_billed is billed
 
 
 @given(st.integers(min_value=100, max_value=999), st.binary(max_size=200))
 def test_any_status_with_any_body_is_an_error_of_the_tree(status: int, body: bytes) -> None:
-    error = status_error(answer(status, body))
+    error = status_error(status, body)
 
     assert isinstance(error, errors.APIStatusError)
     assert str(error).startswith(f"HTTP {status}: ")
 
 
 def test_only_the_beginning_of_a_page_is_kept() -> None:
-    error = status_error(answer(502, b"<html>" + b"x" * 100_000))
+    error = status_error(502, b"<html>" + b"x" * 100_000)
 
     assert isinstance(error.body, str)
     assert len(error.body) == 2_000
@@ -142,7 +174,7 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
 @pytest.mark.parametrize(("body", "data", "url"), [row[1:] for row in DATA], ids=[row[0] for row in DATA])
 @pytest.mark.parametrize("status", [200, 201])
 async def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
-    (found,) = read_image_answer(answer(status, body), order="o1").entries
+    (found,) = images(status, body).entries
 
     came = None if found.payload is None else await found.payload.sink.rescue()
     assert (came, found.url) == (data, url)
@@ -165,18 +197,20 @@ async def test_an_image_is_found_by_its_value(status: int, body: Any, data: byte
     ],
 )
 def test_success_without_an_image_is_an_error(body: Any) -> None:
-    with pytest.raises(errors.NoImageError, match="without an image") as caught:
-        read_image_answer(answer(200, body, x_inference_id="inf-9"), order="o1")
+    error = error_of(200, body, x_inference_id="inf-9")
 
-    assert caught.value.inference_id == "inf-9"
-    assert caught.value.body == body
-    assert f": {json.dumps(body)} (order o1)" in str(caught.value)
+    assert isinstance(error, errors.NoImageError)
+    assert error.inference_id == "inf-9"
+    assert error.body == body
+    assert f": {json.dumps(body)} (order o1)" in str(error)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe", b"null"])
 def test_success_that_is_not_json_is_an_unknown_outcome(body: bytes) -> None:
-    with pytest.raises(errors.OutcomeUnknownError, match=r"not the API's JSON .* whether it was billed is unknown"):
-        read_image_answer(answer(200, body), order="o1")
+    error = error_of(200, body)
+
+    assert type(error) is errors.OutcomeUnknownError
+    assert re.search(r"not the API's JSON .* whether it was billed is unknown", str(error))
 
 
 @pytest.mark.parametrize(
@@ -217,13 +251,13 @@ COSTS: list[tuple[dict[str, str], Any, Usage]] = [
 def test_cost_comes_from_headers_or_body_and_is_none_when_unknown(
     headers: dict[str, str], body: dict[str, Any], usage: Usage
 ) -> None:
-    found = read_image_answer(answer(200, {"data": [{"url": "u"}], **body}, **headers), order="o1")
+    found = images(200, {"data": [{"url": "u"}], **body}, **headers)
 
     assert found.usage == usage
 
 
 def test_the_rewritten_prompt_is_kept() -> None:
-    found = read_image_answer(answer(200, {"data": [{"url": "u", "revised_prompt": "A larger fox"}]}), order="o1")
+    found = images(200, {"data": [{"url": "u", "revised_prompt": "A larger fox"}]})
 
     assert found.entries[0].revised_prompt == "A larger fox"
 
@@ -252,7 +286,7 @@ def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], secon
 
 
 def test_a_rate_limit_says_how_long() -> None:
-    error = status_error(answer(429, said("Too Many Requests"), retry_after="12"))
+    error = status_error(429, said("Too Many Requests"), retry_after="12")
 
     assert isinstance(error, errors.RateLimitError)
     assert error.retry_after == 12.0
@@ -263,15 +297,12 @@ HUGE = int("1" + "0" * 400)
 
 @pytest.mark.parametrize("body", [b"[" * 200_000, b'{"data": [{"url": "u", "x": ' + b"[" * 200_000])
 def test_a_body_that_is_too_deep_to_read_is_an_unknown_outcome(body: bytes) -> None:
-    with pytest.raises(errors.OutcomeUnknownError):
-        read_image_answer(answer(200, body), order="o1")
-    assert isinstance(status_error(answer(502, body)), errors.ServerError)
+    assert type(error_of(200, body)) is errors.OutcomeUnknownError
+    assert isinstance(status_error(502, body), errors.ServerError)
 
 
 def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
-    found = read_image_answer(
-        answer(200, {"data": [{"url": "u"}], "meta": {"usage": {"credits_used": HUGE, "usd_spent": HUGE}}}), order="o1"
-    )
+    found = images(200, {"data": [{"url": "u"}], "meta": {"usage": {"credits_used": HUGE, "usd_spent": HUGE}}})
 
     assert found.usage == Usage(None, None)
     assert retry_after({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
@@ -280,6 +311,6 @@ def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
 def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
     body = {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}
 
-    (found,) = read_image_answer(answer(203, body), order="o1").entries
+    (found,) = images(203, body).entries
 
     assert (found.payload, found.url) == (None, "https://a/b")

@@ -11,7 +11,7 @@ import pytest
 
 from aimlapi_images import Budget, BudgetExceededError, GeneratedImage, ImageClient, RetryPolicy, errors
 from aimlapi_images.dispatch.budget import Ledger
-from aimlapi_images.spending import Usage
+from aimlapi_images.models import Usage
 from conftest import KEY, PIXEL_ANSWER, Script
 from virtual_time import run_in_virtual_time
 
@@ -179,8 +179,10 @@ def test_an_attempt_that_the_log_settles_is_counted_once() -> None:
 
     assert (ledger.spending.orders, ledger.spending.unknown_outcomes) == (2, 0)
     assert ledger.spending.usd_spent == pytest.approx(0.9)
-    with pytest.raises(BudgetExceededError, match=r"\$0\.9000 may be spent"):
-        ledger.admits("kind", "o")
+    refusal = ledger.refusal("kind")
+    assert refusal is not None
+    assert refusal.error_type is BudgetExceededError
+    assert "$0.9000 is spent" in refusal.message
 
 
 def test_a_waiting_order_can_be_cancelled_and_the_others_go_on() -> None:

@@ -11,27 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_images import ImageClient, RetryPolicy, errors
-from aimlapi_images.api.response_parser import HTTPAnswer, status_error
-from aimlapi_images.dispatch.outcomes import Outcome, outcome_of
-from aimlapi_images.dispatch.retry import backoff, decide
-from aimlapi_images.errors import APIStatusError, ImageError
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.api.response_parser import HTTPAnswer, status_failure
+from aimlapi_images.dispatch.retry import Retry, backoff, decide
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script
 from virtual_time import run_in_virtual_time
 
 OK = httpx.Response(200, json=PIXEL_ANSWER)
 
 
-def refusal(status: int, retry_after: str | None = None, message: str = "No.") -> APIStatusError:
+def refusal(status: int, retry_after: str | None = None, message: str = "No.") -> Failure:
     headers = {} if retry_after is None else {"retry-after": retry_after}
-    return status_error(HTTPAnswer(status, headers, f'{{"message": "{message}"}}'.encode()))
+    return status_failure(HTTPAnswer(status, headers, f'{{"message": "{message}"}}'.encode()))
 
 
-OUTCOMES: list[tuple[ImageError, Outcome]] = [
-    (errors.ConnectionFailedError("x"), Outcome.NOT_SENT),
-    (errors.OutcomeUnknownError("x"), Outcome.UNKNOWN),
-    (errors.NoImageError("x"), Outcome.UNKNOWN),
-    (errors.DecodeError("x"), Outcome.UNKNOWN),
-    (errors.InvalidRequestError("x"), Outcome.REFUSED),
+def failure(outcome: Outcome) -> Failure:
+    return Failure(outcome=outcome, error_type=errors.ImageError, message="x")
+
+
+NOT_SENT, UNKNOWN = failure(Outcome.NOT_SENT), failure(Outcome.UNKNOWN)
+
+OUTCOMES: list[tuple[Failure, Outcome]] = [
     *((refusal(status), Outcome.REFUSED) for status in (301, 307, 400, 401, 402, 403, 404, 408, 409, 413, 422)),
     (refusal(400, message="moderation_blocked"), Outcome.REFUSED),
     (refusal(429), Outcome.LATER),
@@ -43,25 +43,24 @@ OUTCOMES: list[tuple[ImageError, Outcome]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "outcome"), OUTCOMES)
-def test_each_ending_is_one_outcome(error: ImageError, outcome: Outcome) -> None:
-    assert outcome_of(error) is outcome
+@pytest.mark.parametrize(("found", "outcome"), OUTCOMES)
+def test_each_status_is_one_outcome(found: Failure, outcome: Outcome) -> None:
+    assert found.outcome is outcome
 
 
 @given(st.integers(), st.sampled_from([None, "3"]))
 def test_every_status_has_an_outcome_and_only_the_unbilled_are_sent_again(status: int, retry_after: str | None) -> None:
-    error = refusal(status, retry_after)
+    found = refusal(status, retry_after)
 
-    again = decide(RetryPolicy(), error, failures=1, chance=0.0)
+    again = decide(RetryPolicy(), found, failures=1, chance=0.0, throttled=True)
 
-    assert outcome_of(error) in Outcome
-    assert again is None or not error.may_be_billed
+    assert again is None or not found.error().may_be_billed
 
 
-DECISIONS: list[tuple[str, RetryPolicy, ImageError, int, float | None]] = [
-    ("not sent", RetryPolicy(), errors.ConnectionFailedError("x"), 1, 1.0),
-    ("not sent, third time", RetryPolicy(), errors.ConnectionFailedError("x"), 3, 4.0),
-    ("not sent, last time", RetryPolicy(), errors.ConnectionFailedError("x"), 4, None),
+DECISIONS: list[tuple[str, RetryPolicy, Failure, int, float | None]] = [
+    ("not sent", RetryPolicy(), NOT_SENT, 1, 1.0),
+    ("not sent, third time", RetryPolicy(), NOT_SENT, 3, 4.0),
+    ("not sent, last time", RetryPolicy(), NOT_SENT, 4, None),
     ("failed", RetryPolicy(), refusal(500), 2, 2.0),
     ("failed, no retries", RetryPolicy(attempts=1), refusal(500), 1, None),
     ("rate, at any time", RetryPolicy(attempts=1), refusal(429, "120"), 99, 0.0),
@@ -70,18 +69,69 @@ DECISIONS: list[tuple[str, RetryPolicy, ImageError, int, float | None]] = [
     ("unavailable, says when", RetryPolicy(), refusal(503, "9"), 0, 0.0),
     ("refused", RetryPolicy(), refusal(400), 1, None),
     ("no credits", RetryPolicy(), refusal(402), 1, None),
-    ("unknown", RetryPolicy(), errors.OutcomeUnknownError("x"), 1, None),
-    ("unknown, asked for", RetryPolicy(retry_unknown="always"), errors.OutcomeUnknownError("x"), 1, 1.0),
-    ("unknown, too often", RetryPolicy(retry_unknown="always"), errors.OutcomeUnknownError("x"), 4, None),
+    ("unknown", RetryPolicy(), UNKNOWN, 1, None),
+    ("unknown, asked for", RetryPolicy(retry_unknown="always"), UNKNOWN, 1, 1.0),
+    ("unknown, too often", RetryPolicy(retry_unknown="always"), UNKNOWN, 4, None),
     ("proxy gave up", RetryPolicy(), refusal(524), 1, None),
 ]
 
 
 @pytest.mark.parametrize(
-    ("policy", "error", "failures", "expected"), [row[1:] for row in DECISIONS], ids=[row[0] for row in DECISIONS]
+    ("policy", "found", "failures", "expected"), [row[1:] for row in DECISIONS], ids=[row[0] for row in DECISIONS]
 )
-def test_the_decision(policy: RetryPolicy, error: ImageError, failures: int, expected: float | None) -> None:
-    assert decide(policy, error, failures, chance=0.0) == expected
+def test_the_decision(policy: RetryPolicy, found: Failure, failures: int, expected: float | None) -> None:
+    assert decide(policy, found, failures, chance=0.0, throttled=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "failures", "expected"),
+    [
+        (refusal(429, "7"), 1, 7.0),
+        (refusal(429, "0.5"), 1, 1.0),
+        (refusal(429), 3, 4.0),
+        (refusal(429, "7"), 4, None),
+        (refusal(500, "121"), 1, None),
+        (UNKNOWN, 1, None),
+    ],
+)
+def test_without_a_throttle_the_wait_covers_what_the_server_asks_for(
+    found: Failure, failures: int, expected: float | None
+) -> None:
+    assert decide(RetryPolicy(), found, failures, chance=0.0) == expected
+
+
+def test_the_loop_stops_at_the_first_success_and_sleeps_in_between() -> None:
+    results: list[Failure | str] = [NOT_SENT, refusal(500), "image"]
+    slept: list[float] = []
+    told: list[float] = []
+
+    async def attempt() -> Failure | str:
+        return results.pop(0)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def before_wait(found: Failure, wait: float) -> None:
+        told.append(wait)
+
+    retry = Retry(RetryPolicy(), sleep=sleep, chance=lambda: 0.0)
+
+    assert asyncio.run(retry.run(attempt, before_wait=before_wait)) == "image"
+    assert slept == told == [1.0, 2.0]
+
+
+def test_the_loop_returns_the_last_failure() -> None:
+    async def attempt() -> Failure:
+        return refusal(503)
+
+    async def sleep(seconds: float) -> None:
+        pass
+
+    retry = Retry(RetryPolicy(attempts=3), sleep=sleep)
+
+    assert asyncio.run(retry.run(attempt)) == refusal(503)
+    with pytest.raises(errors.ServerError, match="HTTP 503"):
+        asyncio.run(retry.result(attempt))
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
@@ -95,13 +145,13 @@ def test_waits_double_up_to_a_limit_and_are_spread(failures: int, chance: float)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attempts": 0}, "attempts is 0"),
-        ({"attempts": True}, "attempts is True"),
-        ({"first_wait": -1}, "first_wait is -1"),
-        ({"longest_retry_after": float("nan")}, "longest_retry_after is nan"),
+        ({"attempts": 0}, "attempts must be .* not 0"),
+        ({"attempts": True}, "attempts must be .* not True"),
+        ({"first_wait": -1}, "first_wait must be .* not -1"),
+        ({"longest_retry_after": float("nan")}, "longest_retry_after must be .* not nan"),
         (
             {"retry_unknown": "sometimes"},
-            "retry_unknown is 'sometimes'.* 'never', 'if-unbilled' or 'always'",
+            "retry_unknown must be 'never' or 'if-unbilled' or 'always', not 'sometimes'",
         ),
     ],
 )
@@ -116,7 +166,7 @@ async def order(script: Script, **settings: Any) -> tuple[Any, float]:
         started = asyncio.get_running_loop().time()
         try:
             result: Any = await client.generate("x", order="o")
-        except ImageError as error:
+        except errors.ImageError as error:
             result = error
         return result, asyncio.get_running_loop().time() - started
 
@@ -169,7 +219,7 @@ def test_what_cost_nothing_is_sent_again(failures: list[Any], shortest: float, l
         (httpx.Response(429, json={"message": "Free-tier limit: …"}), errors.RateLimitError, 1),
     ],
 )
-def test_what_fails_for_good_was_posted_so_often(failure: Any, kind: type[ImageError], posts: int) -> None:
+def test_what_fails_for_good_was_posted_so_often(failure: Any, kind: type[errors.ImageError], posts: int) -> None:
     script = Script(failure)
 
     error, _ = run_in_virtual_time(order(script))
@@ -271,7 +321,7 @@ def test_a_refusal_after_an_unknown_outcome_may_be_billed_all_the_same() -> None
         async with ImageClient(KEY, transport=script.transport, retry=RetryPolicy(retry_unknown="always")) as client:
             await client.generate("x")
 
-    with pytest.raises(APIStatusError) as caught:
+    with pytest.raises(errors.APIStatusError) as caught:
         run_in_virtual_time(main())
 
     assert (caught.value.status, caught.value.may_be_billed) == (400, True)

@@ -1,140 +1,138 @@
-"""Questions to the API that cost nothing, and so are asked again until they are answered."""
+"""The account's balance and the provider's log. Reading them costs nothing, so every failure is safe to retry."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import httpx
+import attrs
 
-from aimlapi_images.account import Balance, LogPage, read_balance, read_log_page
-from aimlapi_images.api.auth import BearerAuth
-from aimlapi_images.api.exchange import describe, exchange
-from aimlapi_images.api.response_parser import status_error
-from aimlapi_images.dispatch.outcomes import Outcome, outcome_of
-from aimlapi_images.dispatch.retry import RetryPolicy, backoff
-from aimlapi_images.errors import (
-    APIStatusError,
-    ConnectionFailedError,
-    ImageError,
-    InvalidRequestError,
-    OutcomeUnknownError,
-)
+from aimlapi_images.api.exchange import Exchange, describe
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.api.response_parser import status_failure
+from aimlapi_images.errors import ConnectionFailedError, InvalidRequestError, OutcomeUnknownError
+from aimlapi_images.media.json_values import mapping, number, sequence, text
+from aimlapi_images.models import Balance, LogEntry, LogPage, Usage
 from aimlapi_rest.api.account import get_billing, get_logs
 from aimlapi_rest.models import GetLogsLogStatus
 from aimlapi_rest.types import UNSET
 
-LONGEST_SPAN: Final = timedelta(days=92)  # documented
+MAX_LOG_SPAN: Final = timedelta(days=92)  # documented
 
 
-class Queries:
-    """Asks for the account's balance and log.
+@attrs.frozen(kw_only=True)
+class LogQuery:
+    """What `GET /v2/logs` is asked for.
 
-    Args:
-        http: The client for the API.
-        auth: The key for it.
-        policy: How often a question is asked, and how long to wait in between.
-        chance: Gives random numbers from 0 to 1.
+    Raises:
+        InvalidRequestError: The API would not accept it.
     """
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        auth: BearerAuth,
-        policy: RetryPolicy,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._http = http
-        self._auth = auth
-        self._policy = policy
-        self._chance = chance
+    period: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None
+    model: str | None = None
+    limit: int | None = None
+    offset: int | None = None
 
-    async def balance(self) -> Balance:
-        """Ask `GET /v2/billing`."""
-        return read_balance(await self._ask(get_billing._get_kwargs()))
-
-    async def logs(
-        self,
-        *,
-        period: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
-        model: str | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-    ) -> LogPage:
-        """Ask `GET /v2/logs`."""
-        start, end = _span(period, start, end)
-        wanted: dict[str, Any] = {
-            "period": period,
+    def parameters(self) -> dict[str, Any]:
+        """The query's parameters for the generated module."""
+        start, end = _span(self.period, self.start, self.end)
+        parameters: dict[str, Any] = {
+            "period": self.period,
             "start": start,
             "end": end,
-            "status": [status] if isinstance(status, str) else status and list(status),
-            "model": model,
-            "limit": _whole("limit", limit, at_least=1),
-            "offset": _whole("offset", offset, at_least=0),
+            "status": [self.status] if isinstance(self.status, str) else self.status and list(self.status),
+            "model": self.model,
+            "limit": _whole("limit", self.limit, at_least=1),
+            "offset": _whole("offset", self.offset, at_least=0),
         }
-        parts = get_logs._get_kwargs(**{name: UNSET if value is None else value for name, value in wanted.items()})
-        return read_log_page(await self._ask(parts))
+        return {name: UNSET if value is None else value for name, value in parameters.items()}
 
-    async def _ask(self, parts: Mapping[str, Any]) -> object:
-        """Ask until there is an answer, and decode it."""
-        failures = 0
-        while True:
-            try:
-                answer = await exchange(self._http, self._http.build_request(**parts), self._auth)
-                if answer.status != 200 or answer.document is None:
-                    raise status_error(answer)
+
+@attrs.frozen
+class Account:
+    """Asks the API once for each call.
+
+    Attributes:
+        exchange: Sends the requests.
+    """
+
+    exchange: Exchange
+
+    async def balance(self) -> Balance | Failure:
+        """Read `GET /v2/billing`."""
+        document = await self._get(get_billing._get_kwargs())
+        return document if isinstance(document, Failure) else read_balance(document)
+
+    async def logs(self, query: LogQuery) -> LogPage | Failure:
+        """Read one page of `GET /v2/logs`."""
+        document = await self._get(get_logs._get_kwargs(**query.parameters()))
+        return document if isinstance(document, Failure) else read_log_page(document)
+
+    async def _get(self, parts: Mapping[str, Any]) -> object | Failure:
+        answer = await self.exchange(self.exchange.http.build_request(**parts))
+        if not isinstance(answer, Failure):
+            if answer.status == 200 and answer.document is not None:
                 return answer.document
-            except InvalidRequestError:
-                raise
-            except ImageError as error:
-                failures += 1
-                wait = self._wait(error, failures)
-                if wait is None:
-                    raise _free(error, str(parts["url"])) from error
-            await asyncio.sleep(wait)
-
-    def _wait(self, error: ImageError, failures: int) -> float | None:
-        """Seconds until the question may be asked again, or `None` if that is no use."""
-        asked = error.retry_after or 0.0 if isinstance(error, APIStatusError) else 0.0
-        refused = outcome_of(error) is Outcome.REFUSED
-        if refused or failures >= self._policy.attempts or asked > self._policy.longest_retry_after:
-            return None
-        return max(asked, backoff(self._policy, failures, self._chance()))
+            answer = status_failure(answer)
+        if answer.outcome is not Outcome.UNKNOWN:
+            return answer
+        if answer.error_type is OutcomeUnknownError and isinstance(answer.cause, Exception):
+            message = f"no complete answer from {parts['url']}: {describe(answer.cause)}"
+            return attrs.evolve(answer, outcome=Outcome.FAILED, error_type=ConnectionFailedError, message=message)
+        return attrs.evolve(answer, outcome=Outcome.FAILED)
 
 
-def _free(error: ImageError, path: str) -> ImageError:
-    """The error as one of a question that costs nothing."""
-    if type(error) is OutcomeUnknownError and isinstance(error.__cause__, Exception):
-        return ConnectionFailedError(f"no whole answer from {path}: {describe(error.__cause__)}")
-    error.may_be_billed = False
-    return error
+def read_balance(document: object) -> Balance:
+    """Read the answer of `GET /v2/billing`."""
+    fields = mapping(document)
+    return Balance(amount=number(fields.get("current_balance")), currency=text(fields.get("currency")) or None)
+
+
+def read_log_page(document: object) -> LogPage:
+    """Read the answer of `GET /v2/logs`. The name of its list of rows is not documented, so any list is taken."""
+    fields = mapping(document)
+    rows = sequence(document) or next((each for each in fields.values() if isinstance(each, list)), [])
+    pagination = mapping(fields.get("pagination"))
+    total = number(pagination.get("total"))
+    return LogPage(
+        entries=tuple(_entry(row) for row in rows if isinstance(row, dict)),
+        total=None if total is None else int(total),
+        has_more=pagination.get("has_more") is True,
+    )
+
+
+def _entry(row: Mapping[str, Any]) -> LogEntry:
+    cost, tokens = mapping(row.get("cost")), mapping(row.get("tokens"))
+    counts = {name: number(count) for name, count in tokens.items()}
+    created = row.get("created")
+    texts = ("status", "origin", "model", "request_id", "inference_id", "client_request_id")
+    return LogEntry(
+        created=None if created is None else str(created),
+        usage=Usage.from_costs(number(cost.get("credits")), number(cost.get("usd"))),
+        tokens={name: int(count) for name, count in counts.items() if count is not None},
+        **{name: text(row.get(name)) or None for name in texts},
+    )
 
 
 def _span(period: str | None, start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """The span of time asked for, both ends in UTC; times without a zone are local.
-
-    Raises:
-        InvalidRequestError: The API would not take it.
-    """
+    """Both ends of the time span in UTC. Times without a zone are local."""
     if period is not None and (start or end):
-        raise InvalidRequestError("period and start or end: the log takes either")
+        raise InvalidRequestError("the log takes either period, or start and end")
     if start is None and end is None:
         return None, None
     if start is None:
-        raise InvalidRequestError("end without start")
+        raise InvalidRequestError("end needs a start")
     start, end = start.astimezone(UTC), (end or datetime.now(UTC)).astimezone(UTC)
-    if not timedelta() <= end - start <= LONGEST_SPAN:
-        raise InvalidRequestError(f"from {start} to {end}: the log takes up to {LONGEST_SPAN.days} days, forwards")
+    if not timedelta() <= end - start <= MAX_LOG_SPAN:
+        raise InvalidRequestError(f"the log covers at most {MAX_LOG_SPAN.days} days forwards, not {start} to {end}")
     return start, end
 
 
 def _whole(name: str, value: int | None, *, at_least: int) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < at_least):
-        raise InvalidRequestError(f"{name} is {value!r}, and has to be a whole number from {at_least} up")
+        raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
     return value

@@ -1,21 +1,16 @@
-"""One HTTP exchange: a request goes out, and a whole answer comes back or the right error is raised."""
+"""One HTTP exchange with the API: send a request, stream the answer's images into sinks."""
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Final
 
+import attrs
 import httpx
 
 from aimlapi_images.api.auth import BearerAuth
+from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
-from aimlapi_images.bodies import BodyGate, announced_length
-from aimlapi_images.errors import (
-    ConnectionFailedError,
-    DecodeError,
-    InvalidRequestError,
-    OutcomeUnknownError,
-)
+from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
 from aimlapi_images.media.json_decoder import (
     MAX_BODY_BYTES,
     MAX_SKELETON_BYTES,
@@ -23,124 +18,127 @@ from aimlapi_images.media.json_decoder import (
     BodyTooLargeError,
     NotJSONError,
 )
-from aimlapi_images.media.sinks import MemorySink, Sink, SinkSet
+from aimlapi_images.media.sinks import SinkSet
+from aimlapi_images.orders.uploads import UploadStream, read_in_threads
+from aimlapi_images.threads import Threads
 
-# An error's words, and more than anybody reads.
 _MAX_ERROR_BYTES: Final = 64 * 2**10
-# An answer to a question about the account.
-_MAX_PLAIN_BYTES: Final = 16 * 2**20
+_MAX_ACCOUNT_BYTES: Final = 16 * 2**20
 
 # Nothing of the request has left this machine.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_INVALID: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _WORDS: Final = {
-    httpx.ConnectTimeout: "nobody answered in time",
-    httpx.ReadTimeout: "nothing came in time",
+    httpx.ConnectTimeout: "no connection in time",
+    httpx.ReadTimeout: "no data in time",
     httpx.WriteTimeout: "it could not be sent in time",
     httpx.NetworkError: "the connection broke",
 }
-_NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
-async def exchange(
-    http: httpx.AsyncClient,
-    request: httpx.Request,
-    auth: BearerAuth,
-    *,
-    order: str | None = None,
-    sinks: SinkSet | None = None,
-    images: int = 1,
-    gate: BodyGate | None = None,
-) -> HTTPAnswer:
-    """Send one request to the API and read its answer, whatever the status.
+@attrs.frozen
+class Exchange:
+    """Sends requests to the API, with the key, and reads whole answers.
 
-    Args:
+    Attributes:
         http: The client for the API.
-        request: What to send.
         auth: The key.
-        order: The order that it is for.
-        sinks: Where images go that come in the answer; `None` if none are expected.
-        images: How many may come: the answer may be larger by as many.
-        gate: Lets bodies be received; `None` if it need not be asked.
-
-    Raises:
-        ConnectionFailedError: It was not sent, or not to the end of its upload.
-        OutcomeUnknownError: It was sent, and no whole answer came.
-        InvalidRequestError: It cannot be sent at all.
-        DecodeError: The answer is larger than allowed.
+        threads: Read uploads.
     """
-    try:
-        response = await http.send(request, auth=auth, stream=True)
+
+    http: httpx.AsyncClient
+    auth: BearerAuth
+    threads: Threads
+
+    async def __call__(
+        self, request: httpx.Request, sinks: SinkSet | None = None, max_images: int = 1
+    ) -> HTTPAnswer | Failure:
+        """Send one request and read its answer, whatever the status.
+
+        Args:
+            request: What to send.
+            sinks: Where to put images in the answer; `None` if none are expected.
+            max_images: How many images to expect. The size limit grows with it.
+        """
+        read_in_threads(request, self.threads)
+        upload = request.stream if isinstance(request.stream, UploadStream) else None
         try:
-            return await _read(response, auth, sinks, images, gate or BodyGate())
-        finally:
-            await response.aclose()
-    except _NOT_SENT as error:
-        raise ConnectionFailedError(
-            f"not sent, no connection to {request.url.netloc.decode()}: {describe(error)}", order=order
-        ) from error
-    except _NOT_SENDABLE as error:
-        raise InvalidRequestError(f"the request cannot be sent: {describe(error)}", order=order) from error
-    except httpx.RequestError as error:
-        upload = request.extensions.get("upload")
-        if upload is not None and not upload.handed_over:
-            raise ConnectionFailedError(
-                f"the upload broke off before its end: {describe(error)}", order=order
-            ) from error
-        raise OutcomeUnknownError(
-            f"sent, but no whole answer came: {describe(error)}. It may have been billed, so it is not sent again; "
-            "the provider's log has it under this order",
-            order=order,
-        ) from error
-    except RuntimeError as error:
-        if not http.is_closed:
-            raise
-        raise InvalidRequestError("the client was closed before this order was sent", order=order) from error
-    except BodyTooLargeError as error:
-        raise DecodeError(f"the answer is too large: {error}", order=order) from error
+            response = await self.http.send(request, auth=self.auth, stream=True)
+            try:
+                return await self._read(response, sinks, max_images)
+            finally:
+                await response.aclose()
+        except _NOT_SENT as error:
+            host = request.url.netloc.decode()
+            message = f"not sent, no connection to {host}: {describe(error)}"
+            return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=error)
+        except _INVALID as error:
+            return _refused(f"the request cannot be sent: {describe(error)}", error)
+        except InvalidRequestError as error:  # a file that changed since it was checked
+            return _refused(str(error), error)
+        except httpx.RequestError as error:
+            if upload is not None and upload.error is not None:
+                return _refused(str(upload.error), upload.error)
+            if upload is not None and not upload.sent_whole:
+                message = f"the upload broke off: {describe(error)}"
+                return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=error)
+            message = (
+                f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent "
+                "again; the provider's log lists it under this order"
+            )
+            return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
+        except BodyTooLargeError as error:
+            message = f"the answer is too large: {error}"
+            return Failure(outcome=Outcome.UNKNOWN, error_type=DecodeError, message=message, cause=error)
+        except RuntimeError as error:
+            if not self.http.is_closed:
+                raise
+            return _refused("the client was closed before this order was sent", error)
 
-
-async def _read(
-    response: httpx.Response, auth: BearerAuth, sinks: SinkSet | None, images: int, gate: BodyGate
-) -> HTTPAnswer:
-    # Servers repeat what they were sent.
-    headers = {name: auth.redact(value.encode()).decode() for name, value in response.headers.items()}
-    if not response.is_success:
-        body = auth.redact(await _start(response))
-        return HTTPAnswer(status=response.status_code, headers=headers, body=body)
-    if sinks is not None:
-        sinks.expected = announced_length(response) * 3 // 4  # base64, and little beside it
-    decoder = BodyDecoder[Sink](
-        sinks.open if sinks else MemorySink,
-        max_skeleton=MAX_SKELETON_BYTES if sinks else _MAX_PLAIN_BYTES,
-        max_body=images * MAX_BODY_BYTES,
-    )
-    async with aclosing(gate.pieces(response)) as pieces:
-        async for piece in pieces:
+    async def _read(self, response: httpx.Response, sinks: SinkSet | None, max_images: int) -> HTTPAnswer:
+        # Servers repeat what they were sent, the key included.
+        headers = {name: self.auth.redact(value.encode()).decode() for name, value in response.headers.items()}
+        if not response.is_success:
+            body = self.auth.redact(await _read_start(response))
+            return HTTPAnswer(status=response.status_code, headers=headers, body=body)
+        if sinks is None:
+            decoder = BodyDecoder(SinkSet(None, self.threads).open, max_skeleton=_MAX_ACCOUNT_BYTES)
+        else:
+            sinks.expected = announced_length(response) * 3 // 4  # nearly all of it is base64
+            decoder = BodyDecoder(sinks.open, max_skeleton=MAX_SKELETON_BYTES, max_body=max_images * MAX_BODY_BYTES)
+        async for piece in response.aiter_bytes():
             decoder.feed(piece)
             if sinks is not None:
                 await sinks.drain()
-    if sinks is not None:
-        sinks.expected = 0
-    try:
-        document = decoder.finish()
-    except NotJSONError:
-        document = None
-    # What is around the images is redacted only if it is shown: if it is not what it should be.
-    body = bytes(decoder.skeleton[:_MAX_ERROR_BYTES])
-    return HTTPAnswer(status=response.status_code, headers=headers, body=auth.redact(body), document=document)
+        try:
+            document = decoder.finish()
+        except NotJSONError:
+            document = None
+        body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
+        return HTTPAnswer(status=response.status_code, headers=headers, body=body, document=document)
 
 
-async def _start(response: httpx.Response) -> bytes:
-    """The beginning of a body whose rest nobody reads."""
+def announced_length(response: httpx.Response) -> int:
+    """The `Content-Length` of a body that is not compressed, else 0."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdigit() and len(length) <= 15 and "content-encoding" not in response.headers else 0
+
+
+def describe(error: Exception) -> str:
+    """An exception's class and message; many of httpx's have no message."""
+    message = str(error) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
+    return f"{type(error).__name__}: {message}".rstrip(": .")
+
+
+async def _read_start(response: httpx.Response) -> bytes:
+    """The first 64 KiB of an error's body."""
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
+    async for piece in response.aiter_bytes():
+        body += piece
         if len(body) >= _MAX_ERROR_BYTES:
             break
     return bytes(body[:_MAX_ERROR_BYTES])
 
 
-def describe(error: Exception) -> str:
-    """An error's kind and what it says; many of httpx's say nothing."""
-    said = str(error) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
-    return f"{type(error).__name__}: {said}".rstrip(": .")
+def _refused(message: str, cause: Exception) -> Failure:
+    return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=message, cause=cause)

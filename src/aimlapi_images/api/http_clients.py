@@ -1,45 +1,43 @@
-"""The two HTTP clients of an `ImageClient`: one with the key for the API, one without it for images."""
+"""The two HTTP clients of an `ImageClient`: one for the API, and one without the key for image hosts."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import ipaddress
 import platform
-import ssl
+import warnings
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-from aimlapi_images.api.auth import BearerAuth, KeyFilter, find_api_key, find_base_url, warn_if_unencrypted
-from aimlapi_images.config import timeouts
+from aimlapi_images.api.auth import BearerAuth
+from aimlapi_images.api.ssrf import is_public
+from aimlapi_images.config import KEEPALIVE_SECONDS, find_api_key, find_base_url, timeouts
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.stateless import StatelessClient
-from aimlapi_images.transports import LanesTransport
-
-_HTTP_LOGGERS: Final = [logging.getLogger(f"httpcore.{name}") for name in ("http11", "http2", "connection", "proxy")]
 
 
-class Connections:
+class HTTPClients:
     """Both clients, and whether they may be used.
 
     Args:
-        api_key: The key, or `None` for that of the environment.
-        base_url: The API's address, or `None` for that of the environment, or the default.
+        api_key: The key, or `None` for the environment's.
+        base_url: The API's address, or `None` for the environment's or the default.
         timeout: Seconds, or an `httpx.Timeout`.
-        transport: What carries requests to the API.
-        download_transport: What carries downloads.
-        headers: Sent with each request to the API.
+        transport: Carries requests to the API; httpx's own transport if `None`.
+        download_transport: Carries downloads; the same as `transport` if `None`.
+        headers: Sent with every request to the API.
 
     Attributes:
         base_url: The API's address.
-        auth: The key, for that address alone.
-        api: The client for the API. It has no key either: that comes with each request.
-        downloads: The client for images.
+        auth: The key, bound to that address.
+        api: The client for the API. The key is not in it, but comes with each request.
+        downloads: The client for image hosts.
 
     Raises:
-        InvalidRequestError: There is no key, or an argument cannot be right.
+        InvalidRequestError: There is no key, or an argument or environment variable is invalid.
     """
 
     def __init__(
@@ -55,23 +53,33 @@ class Connections:
         self.base_url = find_base_url(base_url)
         self.auth = BearerAuth(find_api_key(api_key), self.base_url)
         warn_if_unencrypted(self.base_url, stacklevel=3)
-        options: dict[str, Any] = {"timeout": timeouts(timeout), "follow_redirects": False}
-        if transport is None:
-            # One for both clients: loading the certificates takes longer than all else here.
-            context = httpx.create_ssl_context()
-            transport, download_transport = _lanes(context), download_transport or _lanes(context)
+        options: dict[str, Any] = {
+            "timeout": timeouts(timeout),
+            "limits": httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+        }
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
-        self.api = StatelessClient(
-            base_url=self.base_url, transport=transport, headers={**agent, **_headers(headers)}, **options
-        )
-        self.downloads = StatelessClient(transport=download_transport or transport, headers=agent, **options)
-        self._filter = KeyFilter(self.auth)
-        for logger in _HTTP_LOGGERS:
-            logger.addFilter(self._filter)
+        try:
+            if transport is None:
+                # One for both clients: loading the certificates takes longer than anything else here.
+                options["verify"] = httpx.create_ssl_context()
+            self.api = httpx.AsyncClient(
+                base_url=self.base_url,
+                transport=transport,
+                headers={**agent, **_checked(headers)},
+                cookies=_no_cookies(),
+                **options,
+            )
+            self.downloads = httpx.AsyncClient(
+                transport=download_transport or transport, headers=agent, cookies=_no_cookies(), **options
+            )
+        except (ValueError, ImportError, OSError) as error:
+            if isinstance(error, InvalidRequestError):
+                raise
+            raise InvalidRequestError(f"the environment's proxies or certificates cannot be used: {error}") from error
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:
-        """Raise an `InvalidRequestError` if they are closed, or belong to another event loop."""
+        """Raise an `InvalidRequestError` if the clients are closed, or belong to another event loop."""
         if self.api.is_closed:
             raise InvalidRequestError("this client is closed: make a new one, or keep it open while it is used")
         loop = asyncio.get_running_loop()
@@ -83,19 +91,27 @@ class Connections:
         """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
-        for logger in _HTTP_LOGGERS:
-            logger.removeFilter(self._filter)
 
 
-def _lanes(context: ssl.SSLContext) -> LanesTransport:
+def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
+    """Warn if the key is sent over plain HTTP, unless it stays on this machine or in a private network."""
+    host = base_url.host.rstrip(".")
     try:
-        return LanesTransport(context)
-    except (ValueError, ImportError) as error:
-        raise InvalidRequestError(f"the environment's proxies cannot be used: {error}") from error
+        private = not is_public(ipaddress.ip_address(host))
+    except ValueError:
+        private = "." not in host or host.endswith((".localhost", ".local"))
+    if base_url.scheme == "http" and not private:
+        message = f"the API key is sent to {host} unencrypted: use https if the server supports it"
+        warnings.warn(message, stacklevel=stacklevel + 1)
 
 
-def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+def _no_cookies() -> CookieJar:
+    """A jar that accepts no cookies: an answer must not change the next request."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _checked(headers: Mapping[str, str] | None) -> Mapping[str, str]:
     for name, value in (headers or {}).items():
         if not isinstance(value, str) or not f"{name}{value}".isascii():
-            raise InvalidRequestError(f"header {name!r} has a value that cannot be sent: it has to be an ASCII string")
+            raise InvalidRequestError(f"header {name!r} must have an ASCII string as its value")
     return headers or {}

@@ -1,6 +1,6 @@
-"""One HTTP answer, read: the image it brings, or the error it means. No I/O here.
+"""Read one HTTP answer: the images it brings, or the failure it means. No I/O.
 
-The generated parser is not used for this: it raises on statuses and bodies that a real proxy sends.
+The generated parser is not used here: it raises on statuses and bodies that real proxies send.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.errors import (
     APIStatusError,
     AuthenticationError,
@@ -28,13 +29,14 @@ from aimlapi_images.errors import (
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.json_values import mapping, number, sequence, text
 from aimlapi_images.media.sinks import Sink
-from aimlapi_images.spending import Usage, usage_of
+from aimlapi_images.models import Usage
 
-_BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
-_BODY_SHOWN: Final = 200  # characters of a body in a message
+_MAX_BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
+_MAX_BODY_SHOWN: Final = 200  # characters of a body in a message
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
 _PROXY_STATUSES: Final = (504, *range(520, 528), 530)
+_NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
     408: "the server gave up waiting for the request",
     413: "the request is too large",
@@ -47,11 +49,13 @@ _MEANINGS: Final = {
 
 @attrs.frozen
 class HTTPAnswer:
-    """Attributes:
-    status: The HTTP status.
-    headers: By name in lower case.
-    body: Its beginning, decompressed, without images.
-    document: The whole body, if it is JSON of a success: with a `Payload` for each image in it. Else `None`.
+    """A complete answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Headers by lower-case name.
+        body: The beginning of the body, decompressed, without image payloads.
+        document: The JSON body of a success, with a `Payload` for each image in it; `None` if it is not JSON.
     """
 
     status: int
@@ -62,12 +66,12 @@ class HTTPAnswer:
 
 @attrs.frozen
 class ImageEntry:
-    """One image of an answer: it has a `payload`, or a `url`, or both.
+    """One image of an answer. It has a `payload`, a `url`, or both.
 
     Attributes:
-        payload: Its bytes, if they came in the answer. With a problem, there is no `url`.
-        url: Where to fetch it from.
-        revised_prompt: The prompt as the provider rewrote it.
+        payload: The bytes, if they came in the answer. A broken payload is kept only if there is no `url`.
+        url: Where to fetch the image.
+        revised_prompt: The prompt as rewritten by the provider.
     """
 
     payload: Payload[Sink] | None = None
@@ -75,54 +79,49 @@ class ImageEntry:
     revised_prompt: str | None = None
 
     @property
-    def broken(self) -> Payload[Sink] | None:
-        """The payload, if it is no image, and there is nothing else."""
-        return self.payload if self.payload is not None and self.payload.problem is not None else None
+    def broken(self) -> bool:
+        """Whether the payload is invalid base64, and there is no URL either."""
+        return self.payload is not None and self.payload.problem is not None
 
 
 @attrs.frozen
 class ImageAnswer:
-    """What a successful answer brought: one image or more, which cost `usage` together."""
+    """A successful answer: one or more images, which cost `usage` together."""
 
     usage: Usage
     entries: tuple[ImageEntry, ...]
     inference_id: str | None = None
 
 
-def read_image_answer(answer: HTTPAnswer, *, order: str) -> ImageAnswer:
-    """Read the answer to a request for images.
+def read_image_answer(answer: HTTPAnswer) -> ImageAnswer | Failure:
+    """Read the answer to an order.
 
-    Fields are judged by their value, not by their being there: empty and null are nothing.
-
-    Raises:
-        APIStatusError: The status is not one of success; the class follows the status.
-        OutcomeUnknownError: The status says success, and the body is not the API's JSON.
-        NoImageError: There is neither a payload nor a URL in it.
+    Fields are judged by value: empty strings and null read as missing.
     """
     if not 200 <= answer.status < 300:
-        raise status_error(answer, order=order)
+        return status_failure(answer)
     if answer.document is None:
-        raise OutcomeUnknownError(
-            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}",
-            order=order,
+        message = (
+            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}"
         )
+        return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message)
     inference_id = answer.headers.get("x-inference-id")
     body = mapping(answer.document)
     entries = tuple(filter(None, (_entry(mapping(each)) for each in sequence(body.get("data")))))
     if not entries:
-        said = _said_instead(answer.body)
-        raise NoImageError(
-            f"HTTP {answer.status} without an image in it: neither b64_json nor url has a value. It says: "
-            f"{json.dumps(said, ensure_ascii=False)[:_BODY_SHOWN]}",
-            inference_id=inference_id,
-            body=said,
-            order=order,
+        received = _without_payloads(answer.body)
+        shown = json.dumps(received, ensure_ascii=False)[:_MAX_BODY_SHOWN]
+        return Failure(
+            outcome=Outcome.UNKNOWN,
+            error_type=NoImageError,
+            message=f"HTTP {answer.status} without an image: neither b64_json nor url has a value. Received: {shown}",
+            details={"inference_id": inference_id, "body": received},
         )
     return ImageAnswer(usage=_usage(answer.headers, body), entries=entries, inference_id=inference_id)
 
 
 def _entry(fields: Mapping[str, Any]) -> ImageEntry | None:
-    """One entry of `data`, or `None` if it brings nothing."""
+    """One entry of `data`, or `None` if it has neither a payload nor a URL."""
     found, url = fields.get("b64_json"), text(fields.get("url")) or None
     payload = found if isinstance(found, Payload) and (found.size or found.problem) else None
     if payload is not None and payload.problem and url:
@@ -133,69 +132,84 @@ def _entry(fields: Mapping[str, Any]) -> ImageEntry | None:
     return ImageEntry(payload, url, revised_prompt if isinstance(revised_prompt, str) else None)
 
 
-def status_error(answer: HTTPAnswer, *, order: str | None = None) -> APIStatusError:
-    """The error that an answer with a status other than success means."""
+def status_failure(answer: HTTPAnswer) -> Failure:
+    """Read an answer with an error status."""
     body = _decoded(answer.body)
     fields = mapping(body)
     upstream = mapping(fields.get("error"))
-    said = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
-    context: dict[str, Any] = {
-        "status": answer.status,
-        "request_id": text(fields.get("requestId")) or None,
-        "inference_id": answer.headers.get("x-inference-id"),
-        "body": body,
-        "retry_after": retry_after(answer.headers),
-        "order": order,
-    }
-    message = said or _meaning(answer)
-    return _error(answer, message, code=text(upstream.get("code")), context=context)
+    stated = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
+    message = stated or _meaning(answer)
+    error_type = _error_type(answer.status, message.lower(), text(upstream.get("code")))
+    wait = retry_after(answer.headers)
+    outcome = _outcome(error_type, answer.status, wait)
+    return Failure(
+        outcome=outcome,
+        error_type=error_type,
+        message=message,
+        note=f" (it asks to wait for {wait:,.0f} s)" if wait and outcome is Outcome.LATER else "",
+        details={
+            "status": answer.status,
+            "request_id": text(fields.get("requestId")) or None,
+            "inference_id": answer.headers.get("x-inference-id"),
+            "body": body,
+            "retry_after": wait,
+        },
+        retry_after=wait,
+    )
+
+
+def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:
+    if 400 <= status < 500 and any(each in (code, *message.split()) for each in _CONTENT_POLICY_CODES):
+        return ContentPolicyError
+    match status:
+        case 401:
+            return AuthenticationError
+        case 402:
+            return InsufficientCreditsError
+        case 403 if any(word in message for word in ("credit", "balance", "top up")):
+            return InsufficientCreditsError
+        case 404:
+            return NotFoundError
+        case 429:
+            return RateLimitError
+        case _ if status in _PROXY_STATUSES:
+            return ProxyTimeoutError
+    return ServerError if status >= 500 else APIStatusError
+
+
+def _outcome(error_type: type[APIStatusError], status: int, wait: float | None) -> Outcome:
+    if error_type is RateLimitError or (status == 503 and wait is not None):
+        return Outcome.LATER
+    if issubclass(error_type, ServerError):
+        return Outcome.FAILED if status in _NOT_BILLED else Outcome.UNKNOWN
+    return Outcome.REFUSED
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """How many seconds the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+    """Read how long the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
 
     Returns:
-        Seconds, not negative; `None` if the headers do not say, or say nothing sensible.
+        Seconds, 0 or more; `None` if the headers do not say, or are malformed.
     """
     try:
         if milliseconds := headers.get("retry-after-ms"):
             return _not_negative(float(milliseconds) / 1000)
-        text = headers.get("retry-after", "")
+        value = headers.get("retry-after", "")
         try:
-            return _not_negative(float(text))
+            return _not_negative(float(value))
         except ValueError:
-            date = parsedate_to_datetime(text)
+            date = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return _not_negative((date - (now or datetime.now(UTC))).total_seconds())
 
 
-def _error(answer: HTTPAnswer, message: str, *, code: str, context: dict[str, Any]) -> APIStatusError:
-    status, lower = answer.status, message.lower()
-    if 400 <= status < 500 and any(each in (code, *lower.split()) for each in _CONTENT_POLICY_CODES):
-        return ContentPolicyError(message, **context)
-    match status:
-        case 401:
-            return AuthenticationError(message, **context)
-        case 402:
-            return InsufficientCreditsError(message, **context)
-        case 403 if any(word in lower for word in ("credit", "balance", "top up")):
-            return InsufficientCreditsError(message, **context)
-        case 404:
-            return NotFoundError(message, **context)
-        case 429:
-            return RateLimitError(message, **context)
-        case _ if status in _PROXY_STATUSES:
-            return ProxyTimeoutError(message, **context)
-    return (ServerError if status >= 500 else APIStatusError)(message, **context)
-
-
 def _meaning(answer: HTTPAnswer) -> str:
-    """What an answer means that does not say so itself."""
+    """The meaning of a status without a readable message."""
     location = answer.headers.get("location")
     if 300 <= answer.status < 400 and location:
-        return f"it leads to {location}, where a request with a key is not sent: is the base URL right?"
+        return f"it redirects to {location}, and the key is not sent there: is the base URL right?"
     unknown = answer.status > 503 or answer.status == 501
     return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}" + (
         f"; {_MAYBE_BILLED}" if unknown else ""
@@ -203,21 +217,21 @@ def _meaning(answer: HTTPAnswer) -> str:
 
 
 def _details(fields: Mapping[str, Any]) -> str:
-    """What the `meta` list of a validation error says, after its general message."""
+    """The messages in the `meta` list of a validation error."""
     meta = fields.get("meta")
     return "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(meta))))
 
 
 def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:
     stated = mapping(mapping(body.get("meta")).get("usage"))
-    return usage_of(
+    return Usage.from_costs(
         _cost(headers.get("x-aimlapi-credits-used"), stated.get("credits_used")),
         _cost(headers.get("x-aimlapi-usd-spent"), stated.get("usd_spent")),
     )
 
 
 def _cost(*values: object) -> float | None:
-    """The first of several statements that can be a cost."""
+    """The first value that can be a cost."""
     return next((found for found in map(number, values) if found is not None and found >= 0), None)
 
 
@@ -226,23 +240,23 @@ def _not_negative(seconds: float) -> float | None:
 
 
 def _decoded(body: bytes) -> object:
-    """A body as JSON, or the beginning of the text that came instead."""
+    """A body as JSON, or the beginning of its text."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return body[: 4 * _BODY_KEPT].decode("utf-8", "replace")[:_BODY_KEPT]
+        return body[: 4 * _MAX_BODY_KEPT].decode("utf-8", "replace")[:_MAX_BODY_KEPT]
 
 
-def _said_instead(body: bytes) -> object:
-    """What an answer says that has no image in it."""
-    said = _decoded(body)
-    for entry in sequence(mapping(said).get("data")):
+def _without_payloads(body: bytes) -> object:
+    """An answer that contains no image, as received."""
+    received = _decoded(body)
+    for entry in sequence(mapping(received).get("data")):
         if isinstance(entry, dict) and isinstance(entry.get("b64_json"), str):
-            entry["b64_json"] = ""  # the decoder has put a number in its place
-    return said
+            entry["b64_json"] = ""  # the decoder left an index in its place
+    return received
 
 
 def _start(body: bytes) -> str:
     if not body:
         return "an empty body"
-    return f"{len(body):,} bytes beginning {body[:40]!r}"
+    return f"{len(body):,} bytes beginning with {body[:40]!r}"

@@ -15,13 +15,13 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class UntrustedURLError(Exception):
-    """An image is not fetched from there, whatever an answer says."""
+    """The URL is not fetched, whatever the answer says."""
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address is one of the public internet.
+    """Whether an address belongs to the public internet.
 
-    An IPv6 address that stands for an IPv4 address (mapped, 6to4, NAT64) is judged by that.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) is judged by that.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
@@ -40,7 +40,7 @@ def check_host(url: httpx.URL) -> None:
     try:
         address = ipaddress.ip_address(url.host)
     except ValueError:
-        return  # a name: what it leads to is seen when it is connected to
+        return  # a name: its address is checked when it is connected to
     if not is_public(address):
         raise UntrustedURLError(f"{address} is not a public address")
 
@@ -49,7 +49,7 @@ def check_address(host: str, address: str) -> None:
     """Refuse to connect to an address that is not public.
 
     Args:
-        host: Whose address it is.
+        host: The host that has the address.
         address: The address.
 
     Raises:
@@ -57,34 +57,34 @@ def check_address(host: str, address: str) -> None:
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if not is_public(found):
-        raise UntrustedURLError(f"{host} is at {found}, which is not a public address")
+        raise UntrustedURLError(f"{host} has the address {found}, which is not public")
 
 
 def guarded(url: httpx.URL) -> dict[str, Any]:
-    """Extensions of a request that have its connection looked at, whichever transport makes it."""
+    """Request extensions that check the address connected to, for httpx's transport and for aiohttp's."""
     host = url.raw_host.decode("ascii")
     return {"trace": ConnectionGuard(host), "check_address": partial(check_address, host)}
 
 
 @attrs.define
 class ConnectionGuard:
-    """Looks at each connection before anything is sent on it. It is a `trace` extension of httpcore's.
+    """Checks each connection before anything is sent on it. A `trace` extension of httpcore.
 
-    What is judged is the address connected to, so a name cannot lead elsewhere after it was looked up. A
-    connection to a proxy is left alone: what lies behind it is the proxy's to decide.
+    It judges the address connected to, so that a name cannot resolve to another address after the check. A
+    connection to a proxy passes: what lies behind it is the proxy's to decide.
 
     Attributes:
-        host: The URL's host, as it is connected to.
+        host: The URL's host.
     """
 
     host: str
     _proxied: bool = attrs.field(default=False, init=False)
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """Be told of an event.
+        """Handle an event of httpcore.
 
         Raises:
-            UntrustedURLError: The address connected to is not public. The connection is closed.
+            UntrustedURLError: The address is not public. The connection is closed.
         """
         if event == "connection.connect_tcp.started":
             self._proxied = info["host"] != self.host

@@ -12,7 +12,7 @@ from aimlapi_images.cli.emulator import emulated
 from aimlapi_images.cli.endings import INTERRUPTED, complain, exit_code
 
 if TYPE_CHECKING:
-    from aimlapi_images.account import Balance
+    from aimlapi_images.models import Balance
 
 
 @click.command()

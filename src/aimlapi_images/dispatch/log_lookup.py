@@ -1,79 +1,83 @@
-"""What became of an attempt that brought no answer: the provider's log knows."""
+"""Ask the provider's log what became of attempts that brought no answer."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
-from aimlapi_images.account import LogEntry
-from aimlapi_images.api.account import Queries
+from aimlapi_images.api.account import Account, LogQuery
+from aimlapi_images.api.outcome import Failure
+from aimlapi_images.dispatch.retry import Retry
+from aimlapi_images.models import LogEntry
 
 _ENDED: Final = ("succeeded", "failed")
-_INTERVAL: Final = 3.0  # seconds between two looks at the log
-_PER_PAGE: Final = 0.6  # seconds more for each page read: 200 requests a minute are allowed, and others may ask, too
-_PAGE: Final = 100
-_PAGES: Final = 50
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+_INTERVAL: Final = 3.0  # seconds between two reads of the log
+_PER_PAGE: Final = 0.6  # further seconds for each page: 200 requests a minute are allowed, for all programs together
+_PAGE_SIZE: Final = 100
+_MAX_PAGES: Final = 50
+_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
-class LogWatch:
-    """Looks for attempts in the provider's log: one look for all that are waited for.
+class LogLookup:
+    """Looks up attempts in the provider's log, with one read for all that are waited for.
 
     Args:
-        queries: Asks for the log.
-        patience: Seconds to wait for a row. It appears some time after the request has ended.
+        account: Reads the log.
+        retry: Repeats reads that fail, and says how long to wait for an entry.
     """
 
-    def __init__(self, queries: Queries, patience: float) -> None:
-        self._queries = queries
-        self._patience = patience
+    def __init__(self, account: Account, retry: Retry) -> None:
+        self._account = account
+        self._retry = retry
         self._waiting: dict[str, datetime] = {}
         self._found: dict[str, LogEntry] = {}
-        self._looking = asyncio.Lock()
-        self._next_look = 0.0
+        self._reading = asyncio.Lock()
+        self._next_read = 0.0
 
-    async def find(self, request_id: str, sent_at: datetime) -> LogEntry | None:
-        """Wait until the log tells how an attempt ended.
+    async def find(self, request_id: str, sent_at: datetime) -> LogEntry | Failure | None:
+        """Wait until the log says how an attempt ended.
 
         Args:
             request_id: The attempt's client request id.
             sent_at: When it was sent.
 
         Returns:
-            Its row, or `None` if there was none in time.
-
-        Raises:
-            ImageError: The log could not be read.
+            Its entry, `None` if none appeared in time, or why the log could not be read.
         """
         clock = asyncio.get_running_loop().time
-        until = clock() + self._patience
         self._waiting[request_id] = sent_at
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(self._retry.policy.longest_log_wait):
                 while True:
-                    async with self._looking:
-                        if clock() >= self._next_look and request_id not in self._found:
-                            pages = await self._look()
-                            self._next_look = clock() + _INTERVAL + _PER_PAGE * pages
+                    async with self._reading:
+                        if clock() >= self._next_read and request_id not in self._found:
+                            pages = await self._read()
+                            if isinstance(pages, Failure):
+                                return pages
+                            self._next_read = clock() + _INTERVAL + _PER_PAGE * pages
                     if request_id in self._found:
                         return self._found[request_id]
-                    await asyncio.sleep(self._next_look - clock())
+                    await asyncio.sleep(self._next_read - clock())
         except TimeoutError:
             return None
         finally:
             del self._waiting[request_id]
             self._found.pop(request_id, None)
 
-    async def _look(self) -> int:
-        """Read the log from the first attempt on that is waited for; the number of pages."""
-        start = min(self._waiting.values()) - _CLOCKS_DIFFER
-        end = datetime.now(UTC) + _CLOCKS_DIFFER
-        for number in range(_PAGES):
-            page = await self._queries.logs(start=start, end=end, limit=_PAGE, offset=number * _PAGE)
+    async def _read(self) -> int | Failure:
+        """Read the log from the earliest attempt waited for. Returns the number of pages."""
+        start = min(self._waiting.values()) - _CLOCK_SKEW
+        end = datetime.now(UTC) + _CLOCK_SKEW
+        for number in range(_MAX_PAGES):
+            query = LogQuery(start=start, end=end, limit=_PAGE_SIZE, offset=number * _PAGE_SIZE)
+            page = await self._retry.run(partial(self._account.logs, query))
+            if isinstance(page, Failure):
+                return page
             for entry in page.entries:
                 if entry.client_request_id in self._waiting and entry.status in _ENDED:
                     self._found[entry.client_request_id] = entry
             if not page.has_more or self._waiting.keys() <= self._found.keys():
                 return number + 1
-        return _PAGES
+        return _MAX_PAGES

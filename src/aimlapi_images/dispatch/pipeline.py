@@ -1,130 +1,236 @@
-"""An order's way from a request to an image."""
+"""One order from start to finish.
+
+1. `orders` builds and validates the request; nothing is sent yet
+2. wait for a turn: slots, rate, shared pause after a 429, budget     `Throttle.turn`
+3. send one attempt; the answer streams into sinks                    `Pipeline._exchange`
+4. classify it: delivered, or one of five kinds of failure            `Outcome`
+5. retry, or stop with exactly one error                              `Retry.run`
+6. fetch the URL, if the API sent one, without the key                `Delivery.fetch`
+7. finish the file, build the `GeneratedImage`                        `Delivery.finish`
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 from aimlapi_images.api.download import Downloader
-from aimlapi_images.dispatch.collection import Collector
-from aimlapi_images.dispatch.progress import Progress
-from aimlapi_images.dispatch.sending import Sender
+from aimlapi_images.api.exchange import Exchange
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
+from aimlapi_images.dispatch.budget import Ledger
+from aimlapi_images.dispatch.delivery import Delivery, broken_payload
+from aimlapi_images.dispatch.log_lookup import LogLookup
+from aimlapi_images.dispatch.progress import Progress, SentAttempt
+from aimlapi_images.dispatch.retry import Retry
+from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import Delivered, Failed, Generated, Reporter, Step, Unknown
+from aimlapi_images.events import AttemptStarted, Delivered, Event, Failed, Generated, Reporter, Retrying, Unknown
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
+_ORDERS_REMEMBERED: Final = 10_000
+
 
 @attrs.define
-class Delivery:
+class Pipeline:
     """Carries out orders, first come, first served.
 
     Attributes:
-        sender: Gets the API's answer.
-        downloader: Fetches images that it has URLs of.
-        report: Is told the steps.
+        exchange: Sends requests to the API.
+        downloader: Fetches image URLs.
+        throttle: Decides when an attempt may start.
+        ledger: Records what is spent.
+        retry: Repeats attempts and downloads.
+        log: Looks up unknown outcomes.
+        report: Reports events.
+        threads: For files.
     """
 
-    sender: Sender
+    exchange: Exchange
     downloader: Downloader
+    throttle: Throttle
+    ledger: Ledger
+    retry: Retry
+    log: LogLookup
     report: Reporter
-    _threads: Threads = attrs.field(factory=Threads, init=False)
+    threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
+    _attempts: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
-    async def deliver(self, order: Order, deadline: float | None = None) -> GeneratedImage:
-        """Send the order until it is answered, fetch its image, and write it where the order says.
+    async def run(self, order: Order, deadline: float | None = None) -> GeneratedImage:
+        """Send a valid order until it is answered, fetch its images, and write them to `order.to`.
 
         Args:
-            order: What is wanted.
-            deadline: Seconds for all of it, waiting included, but for the writing. What has come by then is written.
+            order: The order.
+            deadline: Seconds for steps 2 to 6. Images that have arrived by then are still written.
 
         Raises:
-            ImageError: Whatever went wrong; its `may_be_billed` says whether it may cost something.
+            ImageError: Exactly one, which says what went wrong and whether it may cost anything.
         """
         progress = Progress()
         try:
-            with self._target_taken(order):
-                async with SinkSet(order.to, self._threads) as sinks:
-                    collector = await self._in_time(order, deadline, progress, sinks)
-                    image = await collector.collect()
+            with self._reserved(order):
+                async with SinkSet(order.to, self.threads) as sinks:
+                    failure = await self._until_fetched(order, deadline, sinks, progress)
+                    if progress.delivery is not None:
+                        image = await progress.delivery.finish(failure)
+                    elif failure is not None:
+                        # An earlier attempt may have been billed, too.
+                        billed = failure.may_be_billed or progress.may_be_billed
+                        raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
-            error.order = error.order or order.id
-            unknown = error.may_be_billed and not progress.answered
-            await self._report_failure((Unknown if unknown else Failed)(order.id, error), error)
+            event = Unknown if error.may_be_billed and progress.delivery is None else Failed
+            await self._report_failure(event(order.id, error))
             raise
         await self._report_paid(Delivered(order.id, image), progress)
-        if progress.not_reported is not None:
+        if progress.observer_error is not None:
             raise NotSavedError(
-                f"the image is generated and paid for, but the observer failed: {progress.not_reported!r}. "
+                f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
                 "The image is in this error's `image`",
                 image=image,
                 order=order.id,
-            ) from progress.not_reported
+            ) from progress.observer_error
         return image
 
-    async def _in_time(self, order: Order, deadline: float | None, progress: Progress, sinks: SinkSet) -> Collector:
-        """Get all that is needed from others. What remains is looking at it, and writing it.
-
-        Raises:
-            DeadlineExceededError: Nothing has come yet. If something has, the collector has this error.
-        """
+    async def _until_fetched(
+        self, order: Order, deadline: float | None, sinks: SinkSet, progress: Progress
+    ) -> Failure | None:
+        """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
         started = time.monotonic()
-        collector = None
+        ticket = self.throttle.ticket(order.kind)
+        attempt = partial(self._attempt, order, ticket, sinks, progress)
+        before_wait = partial(self._report_retry, order, progress)
         try:
             async with asyncio.timeout(deadline) as limit:
-                answer = await self.sender.answer(order, progress, sinks)
-                collector = Collector(order, answer, progress.attempts, started)
-                await self._fetched(collector, progress, sinks)
+                answer = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
+                if isinstance(answer, Failure):
+                    return answer
+                delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
+                progress.phase = "observer"
+                urls = delivery.missing_urls
+                event = Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                await self._report_paid(event, progress)
+                progress.phase = "download"
+                await delivery.fetch(self.downloader, self.retry, sinks)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            late = progress.deadline_exceeded(order.id, deadline, collector.unfetched if collector else ())
-            if collector is None:
-                raise late from error
-            late.__cause__ = error
-            collector.late = late
-        return collector
+            return progress.deadline_failure(deadline, error)
+        return None
 
-    async def _fetched(self, collector: Collector, progress: Progress, sinks: SinkSet) -> None:
-        """Tell that the order is paid for, then fetch what did not come in the answer itself."""
-        answer, order = collector.answer, collector.order.id
-        progress.answered = True
-        progress.enter("observer")
-        step = Generated(order, progress.attempts, collector.unfetched, answer.usage, answer.inference_id)
-        await self._report_paid(step, progress)
-        progress.enter("download")
-        await collector.fetch(self.downloader, sinks)
+    async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+        """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
+        progress.phase = "queue"
+        # The slot is held while the API works, but neither during a backoff nor during downloads.
+        async with self.throttle.turn(ticket) as turn:
+            if turn.refusal is not None:
+                return turn.refusal
+            progress.attempts += 1
+            number = self._next_number(order.id)
+            sent = SentAttempt(number, order.request_id(number))
+            await self.report(AttemptStarted(order.id, progress.attempts, sent.request_id))
+            progress.phase = "request"
+            try:
+                turn.result = result = await self._exchange(order, sent, sinks)
+            except BaseException:  # cancelled, or the deadline passed
+                self.ledger.charge_unknown(order.kind)
+                raise
+            if not isinstance(result, Failure):
+                self.ledger.charge(order.kind, result.usage)
+                return result
+            if result.may_be_billed:
+                sent.assumed_usd = self.ledger.charge_unknown(order.kind)
+        await sinks.discard()
+        if result.may_be_billed and self.retry.policy.retry_unknown == "if-unbilled":
+            progress.phase = "log"
+            result = await self._settle(order, sent, result)
+        progress.last_failure = result
+        progress.may_be_billed = progress.may_be_billed or result.may_be_billed
+        return result
 
-    async def _report_paid(self, step: Step, progress: Progress) -> None:
-        """Report what is paid for. An observer that fails must not cost the image."""
+    async def _exchange(self, order: Order, sent: SentAttempt, sinks: SinkSet) -> ImageAnswer | Failure:
+        """Step 3: send one attempt. Images in the answer stream into the sinks.
+
+        `Idempotency-Key` is not documented by this API, but harmless: a server that supports it runs an order once,
+        however often it is sent.
+        """
         try:
-            await self.report(step)
+            request = self.exchange.http.build_request(**order.request(sent.number))
+        except InvalidRequestError as error:  # a file that changed since it was checked
+            return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
+        request.headers["Idempotency-Key"] = order.id
+        answer = await self.exchange(request, sinks, order.count)
+        result = answer if isinstance(answer, Failure) else read_image_answer(answer)
+        if isinstance(result, ImageAnswer) and all(entry.broken for entry in result.entries):
+            return await broken_payload(result.entries[0], result)
+        return result
+
+    async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
+        """Ask the provider's log how an attempt ended, and say so in the failure."""
+        entry = await self.log.find(sent.request_id, sent.at)
+        if isinstance(entry, Failure):
+            return attrs.evolve(failure, note=f"{failure.note}. The provider's log could not be read: {entry.error()}")
+        if entry is None:
+            return attrs.evolve(failure, note=f"{failure.note}. The provider's log does not list it yet")
+        billed = entry.status != "failed"
+        self.ledger.settle(order.kind, sent.assumed_usd, entry.usage if billed else None)
+        said = "it succeeded" if billed else "it failed and cost nothing"
+        return attrs.evolve(
+            failure,
+            outcome=Outcome.UNKNOWN if billed else Outcome.FAILED,
+            details={**failure.details, "log": entry, "may_be_billed": billed},
+            note=f"{failure.note}. The provider's log says that {said}",
+        )
+
+    def _next_number(self, order: str) -> int:
+        """The number of an order's next attempt.
+
+        An order id that is used again continues its numbers, so that an old log entry is not taken for a new attempt.
+        """
+        number = self._attempts.pop(order, 0) + 1
+        self._attempts[order] = number
+        if len(self._attempts) > _ORDERS_REMEMBERED:
+            self._attempts.popitem(last=False)
+        return number
+
+    async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
+        await self.report(Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        progress.phase = "backoff"
+
+    async def _report_paid(self, event: Event, progress: Progress) -> None:
+        """Report what is paid for. A failing observer must not lose the image."""
+        try:
+            await self.report(event)
         except Exception as error:
-            progress.not_reported = progress.not_reported or error
+            progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, step: Step, error: ImageError) -> None:
-        """Report the end. An observer that fails must not hide it."""
+    async def _report_failure(self, event: Failed) -> None:
+        """Report how the order ended. A failing observer must not hide it."""
         try:
-            await self.report(step)
+            await self.report(event)
         except Exception as problem:
-            error.add_note(f"the observer failed, too: {problem!r}")
+            event.error.add_note(f"the observer failed as well: {problem!r}")
 
     @contextmanager
-    def _target_taken(self, order: Order) -> Iterator[None]:
-        """Keep two orders from being paid for one file, of which the second could not be written."""
+    def _reserved(self, order: Order) -> Iterator[None]:
+        """Refuse a second order for the same file: it would be paid for, and could not be written."""
         target = order.target
         if target is None:
             yield
             return
         if target in self._targets:
-            raise InvalidRequestError(f"another order of this client is to be written to {target}", order=order.id)
+            raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
         self._targets.add(target)
         try:
             yield

@@ -1,21 +1,23 @@
-"""How far an order has come: asked for when its time is up."""
+"""How far an order has come."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
 
-from aimlapi_images.errors import DeadlineExceededError, ImageError
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.dispatch.delivery import Delivery
+from aimlapi_images.errors import DeadlineExceededError
 
 _PHASES: Final = {
-    "queue": "the wait for its turn",
-    "request": "the wait for the API's answer",
-    "backoff": "the wait before another attempt",
-    "log": "the wait for the provider's log to tell of it",
-    "observer": "the wait for the observer",
-    "download": "the download",
+    "queue": "waiting for its turn",
+    "request": "waiting for the API's answer",
+    "backoff": "waiting before another attempt",
+    "log": "waiting for the provider's log",
+    "observer": "waiting for the observer",
+    "download": "downloading",
 }
 
 
@@ -24,49 +26,52 @@ class Progress:
     """How far an order has come.
 
     Attributes:
-        phase: What it is doing: `queue`, `request`, `backoff`, `log`, `observer` or `download`.
-        attempts: How many times it was sent.
-        last_error: How the last attempt failed, if it did.
-        may_be_billed: Whether one of the attempts that failed may have been.
-        answered: Whether the API has answered with an image: it is paid for.
-        not_reported: Why the observer could not be told of something that is paid for.
+        phase: What it is doing now, as in `DeadlineExceededError`.
+        attempts: Number of times it was sent.
+        last_failure: How the last attempt failed.
+        may_be_billed: Whether an attempt that failed may have been billed.
+        delivery: The images, once the API has answered: from then on the order is paid for.
+        observer_error: Why the observer could not be told about a paid image.
     """
 
     phase: str = "queue"
     attempts: int = 0
-    last_error: ImageError | None = None
+    last_failure: Failure | None = None
     may_be_billed: bool = False
-    answered: bool = False
-    not_reported: Exception | None = None
+    delivery: Delivery | None = None
+    observer_error: Exception | None = None
 
-    def enter(self, phase: str) -> None:
-        """Begin with another phase."""
-        self.phase = phase
-
-    def failed(self, error: ImageError) -> None:
-        """Remember how an attempt failed."""
-        self.last_error = error
-        self.may_be_billed = self.may_be_billed or error.may_be_billed
-
-    def deadline_exceeded(self, order: str, deadline: float | None, urls: Sequence[str] = ()) -> DeadlineExceededError:
-        """The error that says where the order was when its `deadline`, in seconds, was reached.
-
-        Args:
-            order: The order's id.
-            deadline: In seconds.
-            urls: Where images are that were not fetched.
-        """
-        billed = self.may_be_billed or self.answered or self.phase in ("request", "log")
-        bill = "is" if self.answered else "may be" if billed else "is not"
-        images = "image is" if len(urls) == 1 else f"{len(urls)} images are"
-        where = f", and its {images} at {', '.join(urls)}" if urls else ""
-        last = f"; the last one ended with: {self.last_error.args[0]}" if self.last_error else ""
+    def deadline_failure(self, deadline: float | None, cause: BaseException) -> Failure:
+        """The failure that says where the order was when its deadline, in seconds, passed."""
+        urls = self.delivery.missing_urls if self.delivery else ()
+        paid = self.delivery is not None
+        may_be_billed = paid or self.may_be_billed or self.phase in ("request", "log")
+        billed = "it is billed" if paid else "it may be billed" if may_be_billed else "it is not billed"
+        where = f", and its image URLs are {', '.join(urls)}" if urls else ""
+        last = f"; the last attempt ended with: {self.last_failure.error()}" if self.last_failure else ""
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
-        return DeadlineExceededError(
-            f"the deadline of {deadline} s was reached during {_PHASES[self.phase]}, after {attempts}; "
-            f"it {bill} billed{where}{last}",
-            phase=self.phase,
-            may_be_billed=billed,
-            urls=tuple(urls),
-            order=order,
+        return Failure(
+            outcome=Outcome.UNKNOWN if may_be_billed else Outcome.REFUSED,
+            error_type=DeadlineExceededError,
+            message=f"the deadline of {deadline} s passed while {_PHASES[self.phase]}, after {attempts}; "
+            f"{billed}{where}{last}",
+            details={"phase": self.phase, "urls": urls},
+            cause=cause,
         )
+
+
+@attrs.define
+class SentAttempt:
+    """One attempt.
+
+    Attributes:
+        number: Its number, from 1, over all uses of the order's id.
+        request_id: Its client request id.
+        at: When it was sent.
+        assumed_usd: Its assumed cost in US dollars while its outcome is unknown.
+    """
+
+    number: int
+    request_id: str
+    at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    assumed_usd: float = 0.0

@@ -1,103 +1,157 @@
-"""Whether and when an order is sent again: a pure decision on how its last attempt ended.
+"""Whether and when something is tried again.
 
-Own code, and not a retry library's: what to do depends on whether the attempt may have been billed, what the
-API asked for is waited for by the whole client and not by one order, and refusals for the rate do not count.
+No retry library: what to do depends on whether the attempt may have been billed, a pause after a 429 belongs to the
+whole client and not to one order, and such refusals do not use up attempts.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
 import attrs
 
-from aimlapi_images.dispatch.outcomes import Outcome, outcome_of
-from aimlapi_images.errors import (
-    APIStatusError,
-    AuthenticationError,
-    ImageError,
-    InsufficientCreditsError,
-    InvalidRequestError,
-    RateLimitError,
-)
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.config import at_least_one, not_negative, one_of, rule
+from aimlapi_images.errors import AuthenticationError, InsufficientCreditsError, RateLimitError
+
+ResultT = TypeVar("ResultT")
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """When an order is sent again.
 
-    What was not sent, or failed without being billed, is tried `attempts` times. What the API refuses for the
-    rate is tried until it is taken, or until the order's `deadline`: that uses up no attempts. What may have
-    been billed is not sent again, unless `retry_unknown` says so.
+    Attempts that were not sent, or failed without being billed, are repeated up to `attempts` times. Refusals for
+    the rate (429) are repeated until the API accepts the order or its deadline passes, and use up no attempts.
+    Attempts that may have been billed are not repeated, unless `retry_unknown` says so.
 
     Attributes:
-        attempts: How often at the most, 1 for no retries.
-        first_wait: Seconds before the second attempt; twice that before the next, and so on.
-        longest_wait: Seconds, at the most.
+        attempts: Maximum number of attempts; 1 for no retries.
+        first_wait: Seconds before the second attempt. Each further wait is twice as long.
+        longest_wait: Maximum of these waits in seconds.
         longest_retry_after: If the API asks to wait for more seconds than this, the order fails at once.
-        retry_unknown: What is done after an attempt that may have been billed. `never`: the order fails.
-            `if-unbilled`: the provider's log is asked, and the order is sent again if that says that the attempt
-            failed, and so cost nothing. `always`: it is sent again, and may be billed twice.
+        retry_unknown: What to do after an attempt that may have been billed. `never`: the order fails.
+            `if-unbilled`: ask the provider's log, and send the order again if the attempt failed and so cost
+            nothing. `always`: send it again, which may bill it twice.
         longest_log_wait: Seconds to wait for the attempt to appear in the log.
+
+    Raises:
+        InvalidRequestError: A value is out of range.
     """
 
-    attempts: int = 4
-    first_wait: float = 1.0
-    longest_wait: float = 30.0
-    longest_retry_after: float = 120.0
-    retry_unknown: Literal["never", "if-unbilled", "always"] = "never"
-    longest_log_wait: float = 120.0
-
-    def __attrs_post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise InvalidRequestError(f"attempts is {self.attempts!r}, and has to be a whole number from 1 up")
-        for name in ("first_wait", "longest_wait", "longest_retry_after", "longest_log_wait"):
-            if not getattr(self, name) >= 0:
-                raise InvalidRequestError(f"{name} is {getattr(self, name)!r}, and has to be 0 seconds or more")
-        if self.retry_unknown not in ("never", "if-unbilled", "always"):
-            raise InvalidRequestError(
-                f"retry_unknown is {self.retry_unknown!r}, and has to be 'never', 'if-unbilled' or 'always'"
-            )
+    attempts: int = attrs.field(default=4, validator=rule(at_least_one))
+    first_wait: float = attrs.field(default=1.0, validator=rule(not_negative))
+    longest_wait: float = attrs.field(default=30.0, validator=rule(not_negative))
+    longest_retry_after: float = attrs.field(default=120.0, validator=rule(not_negative))
+    retry_unknown: Literal["never", "if-unbilled", "always"] = attrs.field(
+        default="never", validator=rule(one_of("never", "if-unbilled", "always"))
+    )
+    longest_log_wait: float = attrs.field(default=120.0, validator=rule(not_negative))
 
 
-def decide(policy: RetryPolicy, error: ImageError, failures: int, chance: float) -> float | None:
-    """Whether to send an order again after a failed attempt.
+@attrs.frozen
+class Retry:
+    """The one retry loop: for orders, downloads and account calls.
+
+    Attributes:
+        policy: When to try again.
+        sleep: Waits for a number of seconds.
+        chance: Returns random numbers from 0 to 1.
+    """
+
+    policy: RetryPolicy
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+    async def run(
+        self,
+        attempt: Callable[[], Awaitable[ResultT | Failure]],
+        *,
+        throttled: bool = False,
+        before_wait: Callable[[Failure, float], Awaitable[None]] | None = None,
+    ) -> ResultT | Failure:
+        """Call `attempt` until it succeeds, or until there is no point in another one.
+
+        Args:
+            attempt: Tries once.
+            throttled: Whether a throttle paces the attempts. It then handles `Outcome.LATER`.
+            before_wait: Called with each failure that is followed by another attempt, and the wait in seconds.
+
+        Returns:
+            The first success, or the last failure.
+        """
+        failures = 0
+        for _ in itertools.count():
+            result = await attempt()
+            if not isinstance(result, Failure):
+                break
+            failures += not (throttled and result.outcome is Outcome.LATER)
+            wait = decide(self.policy, result, failures, self.chance(), throttled=throttled)
+            if wait is None:
+                break
+            if before_wait is not None:
+                await before_wait(result, wait)
+            await self.sleep(wait)
+        return result
+
+    async def result(self, attempt: Callable[[], Awaitable[ResultT | Failure]]) -> ResultT:
+        """Like `run`, but raise the last failure.
+
+        Raises:
+            ImageError: The last attempt failed.
+        """
+        result = await self.run(attempt)
+        if isinstance(result, Failure):
+            raise result.error()
+        return result
+
+
+def decide(
+    policy: RetryPolicy, failure: Failure, failures: int, chance: float, *, throttled: bool = False
+) -> float | None:
+    """Decide whether to try again.
 
     Args:
         policy: The caller's wishes.
-        error: How it failed.
-        failures: How many attempts failed in a way that counts, this one included if it does.
+        failure: How the last attempt failed.
+        failures: Number of failures that count, including this one if it does.
         chance: A random number from 0 to 1, to spread the waits of many orders.
+        throttled: Whether a throttle waits when the server asks for it.
 
     Returns:
-        Seconds that this order waits before it queues again, or `None` to give up and raise the error.
+        Seconds to wait before the next attempt, or `None` to give up.
     """
-    match outcome_of(error):
+    match failure.outcome:
         case Outcome.REFUSED:
             return None
-        case Outcome.LATER:
-            return None if _too_long(error, policy) else 0.0
+        case Outcome.LATER if throttled:
+            return None if asks_too_long(policy, failure) else 0.0
         case Outcome.UNKNOWN if policy.retry_unknown != "always":
             return None
-    if failures >= policy.attempts:
+    if failures >= policy.attempts or (not throttled and asks_too_long(policy, failure)):
         return None
-    return backoff(policy, failures, chance)
+    return max(0.0 if throttled else failure.retry_after or 0.0, backoff(policy, failures, chance))
 
 
 def backoff(policy: RetryPolicy, failures: int, chance: float) -> float:
-    """`first_wait * 2 ** (failures - 1)`, at most `longest_wait`, less up to half of it by chance; in seconds."""
+    """`first_wait * 2 ** (failures - 1)`, at most `longest_wait`, reduced by up to half at random; in seconds."""
     longest = min(policy.longest_wait, policy.first_wait * 2.0 ** min(failures - 1, 60))
     return longest * (1 - chance / 2)
 
 
-def stops_all(policy: RetryPolicy, error: ImageError) -> bool:
-    """Whether every other order would end in the same way, so that there is no point in sending it."""
-    return isinstance(error, AuthenticationError | InsufficientCreditsError) or (
-        outcome_of(error) is Outcome.LATER and _too_long(error, policy)
+def stops_all(policy: RetryPolicy, failure: Failure) -> bool:
+    """Whether every other order would fail in the same way, so that sending it is pointless."""
+    return issubclass(failure.error_type, AuthenticationError | InsufficientCreditsError) or (
+        failure.outcome is Outcome.LATER and asks_too_long(policy, failure)
     )
 
 
-def _too_long(error: ImageError, policy: RetryPolicy) -> bool:
-    """Whether there is no point in waiting for the API to take requests again."""
-    if isinstance(error, RateLimitError) and error.message.lower().startswith("free-tier limit"):
+def asks_too_long(policy: RetryPolicy, failure: Failure) -> bool:
+    """Whether there is no point in waiting for the server to accept requests again."""
+    if issubclass(failure.error_type, RateLimitError) and failure.message.lower().startswith("free-tier limit"):
         return True  # documented: it lasts up to an hour, and does not say how long
-    return isinstance(error, APIStatusError) and (error.retry_after or 0.0) > policy.longest_retry_after
+    return (failure.retry_after or 0.0) > policy.longest_retry_after

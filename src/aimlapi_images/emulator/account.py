@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aimlapi_images.emulator.answers import ApiError, correlation
-from aimlapi_images.spending import CREDITS_PER_USD
+from aimlapi_images.models import CREDITS_PER_USD
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

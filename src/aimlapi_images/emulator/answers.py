@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aimlapi_images.models import CREDITS_PER_USD
 from aimlapi_images.orders import schema
-from aimlapi_images.spending import CREDITS_PER_USD
 
 _TOLD: Final = ("background", "output_format", "quality", "size")
 

@@ -24,8 +24,8 @@ from aimlapi_images.emulator.pictures import picture_of, price_of
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat
 from aimlapi_images.orders import schema
+from aimlapi_images.orders.image_input import check_file
 from aimlapi_images.orders.mask import check_mask
-from aimlapi_images.orders.uploads import check_file
 
 EDITED_PATH: Final = "/edits/emulated"
 

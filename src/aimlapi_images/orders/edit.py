@@ -14,7 +14,6 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
-from aimlapi_images.orders.multipart import Form
 from aimlapi_images.orders.order import (
     Order,
     check_model,
@@ -24,7 +23,7 @@ from aimlapi_images.orders.order import (
     new_id,
     target_path,
 )
-from aimlapi_images.orders.uploads import Upload
+from aimlapi_images.orders.uploads import Upload, open_content
 
 _OWN_ARGUMENTS = ("model", "prompt", "image", "image[]", "mask")
 
@@ -52,18 +51,20 @@ class EditOrder(Order):
         return {name: value for name, value in self.fields.items() if name != "prompt"}
 
     def request(self, attempt: int) -> dict[str, Any]:
-        # Not by the generated module: it would read the files while the event loop waits. The parts are those
-        # that the OpenAI SDK sends, in its order.
+        # Not built by the generated module, which reads whole files into memory. The parts are those that the
+        # OpenAI SDK sends, in the same order.
         name = "image" if len(self.images) == 1 else "image[]"
-        files = [(name, image) for image in self.images] + ([("mask", self.mask)] if self.mask else [])
-        for _, upload in files:
-            upload.check_unchanged()
-        texts = [(name, _as_text(name, value)) for name, value in self.fields.items()]
-        form = Form(texts, files)
-        headers = {"Content-Type": form.content_type, "Content-Length": str(form.length)}
-        headers["X-Client-Request-Id"] = self.request_id(attempt)
-        sending = {"headers": headers, "content": form, "extensions": {"upload": form}}
-        return {"method": "POST", "url": schema.EDITS_PATH, **sending}
+        files = [(name, image.part()) for image in self.images]
+        if self.mask:
+            files.append(("mask", self.mask.part()))
+        headers = {"X-Client-Request-Id": self.request_id(attempt)}
+        return {
+            "method": "POST",
+            "url": schema.EDITS_PATH,
+            "headers": headers,
+            "data": {name: _as_text(name, value) for name, value in self.fields.items()},
+            "files": files,
+        }
 
 
 async def new_edit(
@@ -152,5 +153,5 @@ async def _read_mask(mask: object, first: Upload) -> Upload:
 
 
 def _check_mask(mask: Upload, first: Upload) -> None:
-    with mask.open() as file:
+    with open_content(mask.content) as file:
         check_mask(file, mask.format, first.format)

@@ -9,13 +9,13 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, Union
 
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.media.formats import ImageFormat, with_extension
+from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.schema import FileRules
-from aimlapi_images.orders.uploads import StoredFile, Upload, check_file, open_content, size_of, unreadable
+from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, size_of, unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,10 +50,12 @@ async def read_upload(value: object, label: str, rules: FileRules) -> Upload:
         raise InvalidRequestError(f"{shown} {error}") from error
     except OSError as error:
         raise unreadable(value, error) from error
-    return Upload(str(with_extension(Path(name or label.partition(" ")[0]), format_.name)), format_, content)
+    # A file name may have bytes that its file system could not decode.
+    name = (name or label.partition(" ")[0]).encode("utf-8", "replace").decode("utf-8")
+    return Upload(str(with_extension(Path(name), format_.name)), format_, content)
 
 
-async def _read(value: object, label: str, max_bytes: int) -> tuple[str | None, bytes | StoredFile]:
+async def _read(value: object, label: str, max_bytes: int) -> tuple[str | None, Content]:
     """The name, if there is one, and the bytes, or where they are. Of a file, not much more than may be sent."""
     match value:
         case str() | os.PathLike():
@@ -135,7 +137,28 @@ def encode_png(image: Image, label: str) -> bytes:
     return file.getvalue()
 
 
-def _check(content: bytes | StoredFile, rules: FileRules) -> ImageFormat:
+def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
+    """Check the size, in bytes, and the type of an open image file.
+
+    Raises:
+        ValueError: One of them is wrong; the message goes on after the file's name.
+        OSError: It cannot be read.
+    """
+    if size == 0:
+        raise ValueError("is empty")
+    if size > rules.max_bytes:
+        raise ValueError(f"has more than {rules.max_bytes:,} bytes, the most that is allowed")
+    allowed = " or ".join(rules.formats)
+    try:
+        format_ = read_file_format(file, size)
+    except ValueError as error:
+        raise ValueError(f"has {error}; it has to be {allowed}") from error
+    if format_.name not in rules.formats:
+        raise ValueError(f"is {format_.name}, by its bytes, and has to be {allowed}")
+    return format_
+
+
+def _check(content: Content, rules: FileRules) -> ImageFormat:
     with open_content(content) as file:
         return check_file(file, size_of(content), rules)
 

@@ -1,139 +1,191 @@
-"""Files to be sent: as they were when they were checked, and any number of times."""
+"""Files to upload: what they hold, and how their bytes are read while they are sent."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias, cast
 
 import attrs
+import httpx
 
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.media.formats import ImageFormat, read_file_format
-from aimlapi_images.orders.schema import FileRules
+from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.threads import Threads
 
-_CHUNK_BYTES: Final = 256 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 
 
 @attrs.frozen
 class StoredFile:
-    """A file on the disk, as it was when it was checked.
+    """A file on disk, as it was when it was checked.
 
     Attributes:
-        path: Where it is.
+        path: Its absolute path.
         size: In bytes.
-        changed: When it was last changed, in nanoseconds.
+        modified: When it was last modified, in nanoseconds since the epoch.
     """
 
     path: Path
     size: int
-    changed: int
+    modified: int
 
-    def check_unchanged(self, now: os.stat_result) -> None:
-        """Refuse to send what was not checked.
+    def check_unchanged(self) -> None:
+        """Check that the file is still the one that was checked.
 
         Raises:
-            InvalidRequestError: The file's size or time has changed.
+            InvalidRequestError: The file has changed, or cannot be read any more.
         """
-        if (now.st_size, now.st_mtime_ns) != (self.size, self.changed):
-            raise InvalidRequestError(f"{self.path} has changed since it was checked, and is not sent: give it again")
+        try:
+            self._compare(self.path.stat())
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a piece of it. It is open no longer than that: an upload that is broken off leaves nothing open."""
+        """Read a part of the file, which is open during this call only.
+
+        Raises:
+            InvalidRequestError: The file has changed, or cannot be read any more.
+        """
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(offset)
                 data = file.read(length)
-                self.check_unchanged(os.fstat(file.fileno()))
+                self._compare(os.fstat(file.fileno()))
         except OSError as error:
             raise unreadable(self.path, error) from error
         return data
 
+    def _compare(self, now: os.stat_result) -> None:
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
+            raise InvalidRequestError(f"{self.path} has changed since it was checked, so it is not sent: pass it again")
+
+
+Content: TypeAlias = bytes | StoredFile
+
 
 @attrs.frozen
 class Upload:
-    """One file to be sent.
+    """One file of a form.
 
     Attributes:
-        name: Its file name; the extension follows the bytes.
-        format: Its format, width and height, read from the bytes.
-        content: Its bytes, or where they are on the disk.
+        name: File name, with the extension of its format.
+        format: Format, width and height, read from the bytes.
+        content: The bytes, or the file on disk that has them.
     """
 
     name: str
     format: ImageFormat
-    content: bytes | StoredFile = attrs.field(repr=lambda content: f"<{size_of(content):,} bytes>")
+    content: Content = attrs.field(repr=lambda content: f"<{size_of(content):,} bytes>")
 
     @property
     def size(self) -> int:
         """In bytes."""
         return size_of(self.content)
 
-    def check_unchanged(self) -> None:
-        """Refuse a file that is not what it was when it was checked.
+    def part(self) -> tuple[str, BinaryIO, str]:
+        """The file as httpx takes it in `files`: name, file object, media type.
+
+        Bytes are sent from memory. A file on disk is read piece by piece and is open only while a piece is read,
+        so an attempt that fails or is cancelled leaves no file open.
 
         Raises:
-            InvalidRequestError: It has changed, or is gone.
+            InvalidRequestError: The file on disk has changed since it was checked. Reading the file object raises
+                the same.
         """
-        if isinstance(self.content, StoredFile):
-            try:
-                self.content.check_unchanged(self.content.path.stat())
-            except OSError as error:
-                raise unreadable(self.content.path, error) from error
-
-    def open(self) -> BinaryIO:
-        """The file, to be read from its beginning."""
-        return open_content(self.content)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Its bytes, piece by piece; those on the disk are read beside the event loop.
-
-        Raises:
-            InvalidRequestError: The file on the disk has changed since it was checked.
-        """
-        for offset in range(0, self.size, _CHUNK_BYTES):
-            if isinstance(self.content, bytes):
-                yield self.content[offset : offset + _CHUNK_BYTES]
-            else:
-                yield await asyncio.to_thread(self.content.read, offset, min(_CHUNK_BYTES, self.size - offset))
+        if isinstance(self.content, bytes):
+            return self.name, io.BytesIO(self.content), self.format.media_type
+        self.content.check_unchanged()
+        return self.name, cast(BinaryIO, _Reader(self.content)), self.format.media_type
 
 
-def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
-    """Check the size, in bytes, and the type of an open image file.
+@attrs.define
+class _Reader:
+    """The part of a file object's interface that httpx uses: it asks for the length, rewinds and reads."""
 
-    Raises:
-        ValueError: One of them is wrong; the message goes on after the file's name.
-        OSError: It cannot be read.
+    _file: StoredFile
+    _offset: int = attrs.field(default=0, init=False)
+
+    def tell(self) -> int:
+        return self._offset
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._offset = offset + (self._file.size if whence == os.SEEK_END else 0)
+        return self._offset
+
+    def read(self, length: int) -> bytes:
+        length = min(length, self._file.size - self._offset)
+        data = self._file.read(self._offset, length) if length else b""
+        self._offset += len(data)
+        return data
+
+
+class UploadStream(httpx.AsyncByteStream):
+    """A multipart body that is read in threads, and that knows whether it was sent to its end.
+
+    Each iteration sends the body from its beginning.
+
+    Args:
+        stream: The `stream` of a request that httpx built with `files`.
+        threads: Where files are read.
+
+    Attributes:
+        sent_whole: Whether the last piece was handed to the transport. Until then, no server can have received
+            the whole request, so nothing can be billed.
+        error: What kept a file from being read, if anything did. Some transports raise an error of their own then.
     """
-    if size == 0:
-        raise ValueError("is empty")
-    if size > rules.max_bytes:
-        raise ValueError(f"has more than {rules.max_bytes:,} bytes, the most that is allowed")
-    allowed = " or ".join(rules.formats)
-    try:
-        format_ = read_file_format(file, size)
-    except ValueError as error:
-        raise ValueError(f"has {error}; it has to be {allowed}") from error
-    if format_.name not in rules.formats:
-        raise ValueError(f"is {format_.name}, by its bytes, and has to be {allowed}")
-    return format_
+
+    def __init__(self, stream: Iterable[bytes], threads: Threads) -> None:
+        self.sent_whole = False
+        self.error: InvalidRequestError | None = None
+        self._stream = stream
+        self._threads = threads
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.sent_whole = False
+        pieces = _pieces(self._stream)
+        while not self.sent_whole:
+            try:
+                piece, self.sent_whole = await self._threads.run(pieces.__next__)
+            except InvalidRequestError as error:
+                self.error = error
+                raise
+            yield piece
 
 
-def unreadable(source: object, error: OSError) -> InvalidRequestError:
-    """The error for a file that is not there, or cannot be read."""
-    shown = str(source)  # base64 may be taken for a path
-    shown = shown if len(shown) <= 300 else f"{shown[:297]}..."
-    return InvalidRequestError(f"{shown} cannot be read: {error.strerror or error}")
+def read_in_threads(request: httpx.Request, threads: Threads) -> None:
+    """Replace the multipart body of a request by an `UploadStream`. A body that is in memory stays as it is."""
+    if isinstance(request.stream, httpx.SyncByteStream) and not isinstance(request.stream, httpx.ByteStream):
+        request.stream = UploadStream(request.stream, threads)
 
 
-def open_content(content: bytes | StoredFile) -> BinaryIO:
-    """The content as a file, to be read from its beginning."""
+def _pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Join small chunks, so that fewer calls cross threads. Tells of each piece whether it is the last one."""
+    joined: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        if joined and size + len(chunk) > _PIECE_BYTES:
+            yield b"".join(joined), False
+            joined, size = [], 0
+        joined.append(chunk)
+        size += len(chunk)
+    yield b"".join(joined), True
+
+
+def open_content(content: Content) -> BinaryIO:
+    """Open the content for reading from its beginning."""
     return io.BytesIO(content) if isinstance(content, bytes) else content.path.open("rb")
 
 
-def size_of(content: bytes | StoredFile) -> int:
-    """The content's size, in bytes."""
+def size_of(content: Content) -> int:
+    """The content's size in bytes."""
     return len(content) if isinstance(content, bytes) else content.size
+
+
+def unreadable(source: object, error: OSError) -> InvalidRequestError:
+    """The error for a file that is missing or cannot be read."""
+    shown = str(source)  # may be base64 that was passed as a path
+    shown = shown if len(shown) <= 300 else f"{shown[:297]}..."
+    return InvalidRequestError(f"{shown} cannot be read: {error.strerror or error}")

@@ -1,0 +1,175 @@
+"""From the API's answer to finished images: download what came as a URL, finish the files, report what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import attrs
+
+from aimlapi_images.api.download import Downloader
+from aimlapi_images.api.outcome import Failure, Outcome
+from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry
+from aimlapi_images.dispatch.retry import Retry
+from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
+from aimlapi_images.media.formats import read_format
+from aimlapi_images.media.sinks import ImageFile, Sink, SinkSet
+from aimlapi_images.models import GeneratedImage, Usage
+from aimlapi_images.orders.order import Order
+
+
+@attrs.define
+class Delivery:
+    """The images of one answer.
+
+    Attributes:
+        order: The order.
+        answer: The API's answer to it.
+        attempts: Number of times the order was sent.
+        started: When that began, by the monotonic clock, in seconds.
+    """
+
+    order: Order
+    answer: ImageAnswer
+    attempts: int
+    started: float
+    _downloads: dict[int, Sink | Failure] = attrs.field(factory=dict, init=False)
+
+    @property
+    def missing_urls(self) -> tuple[str, ...]:
+        """The URLs of the images that have not been fetched."""
+        return tuple(url for number, url in self._urls() if isinstance(self._downloads.get(number), Failure | None))
+
+    def _urls(self) -> list[tuple[int, str]]:
+        entries = enumerate(self.answer.entries, 1)
+        return [(number, entry.url) for number, entry in entries if entry.payload is None and entry.url]
+
+    async def fetch(self, downloader: Downloader, retry: Retry, sinks: SinkSet) -> None:
+        """Fetch the images that came as URLs. If this is cancelled, complete ones are kept."""
+
+        async def fetch(number: int, url: str) -> None:
+            self._downloads[number] = await retry.run(partial(downloader.fetch, url, sinks))
+
+        async with asyncio.TaskGroup() as tasks:
+            for number, url in self._urls():
+                tasks.create_task(fetch(number, url))
+
+    async def finish(self, late: Failure | None = None) -> GeneratedImage:
+        """Finish each image, and its file.
+
+        Args:
+            late: The failure that the deadline means, if it passed before all images were fetched.
+
+        Returns:
+            The first image, with the others in it.
+
+        Raises:
+            ImageError: `late`, or the first problem with an image. The error has all images that are complete, and
+                the URLs of those that are missing.
+        """
+        seconds = time.monotonic() - self.started
+        images: list[GeneratedImage] = []
+        failures: list[Failure] = [] if late is None else [late]
+        for number, entry in enumerate(self.answer.entries, 1):
+            result = await self._finish(number, entry, seconds)
+            if isinstance(result, GeneratedImage):
+                images.append(result)
+            elif result is not None:
+                failures.append(result)
+        if failures:
+            raise self._error(failures, images)
+        # The cost is that of the whole order.
+        others = tuple(attrs.evolve(image, usage=Usage()) for image in images[1:])
+        return attrs.evolve(images[0], others=others) if others else images[0]
+
+    async def _finish(self, number: int, entry: ImageEntry, seconds: float) -> GeneratedImage | Failure | None:
+        """One image, why it is missing, or `None` if the deadline passed before it was fetched."""
+        if entry.broken:
+            return await broken_payload(entry, self.answer)
+        sink = entry.payload.sink if entry.payload is not None else self._downloads.get(number)
+        if sink is None:
+            return None
+        if isinstance(sink, Failure):
+            lost = {"usage": self.answer.usage, "inference_id": self.answer.inference_id}
+            return attrs.evolve(sink, details={**sink.details, **lost})
+        try:
+            return self._image(entry, await sink.finish(number), seconds)
+        except ValueError as error:
+            return self._invalid(entry, await sink.rescue(), error)
+        except OSError as error:
+            return self._not_saved(entry, await sink.rescue(), error, seconds)
+
+    def _invalid(self, entry: ImageEntry, data: bytes, error: ValueError) -> Failure:
+        source = f" from {entry.url}" if entry.payload is None else ""
+        return Failure(
+            outcome=Outcome.UNKNOWN,
+            error_type=DecodeError,
+            message=f"the payload{source} is not a valid image: {error}. It is paid for, and in this error's `data`",
+            details={"data": data, "url": entry.url, "inference_id": self.answer.inference_id},
+            cause=error,
+        )
+
+    def _not_saved(self, entry: ImageEntry, data: bytes, error: OSError, seconds: float) -> Failure:
+        try:
+            image = self._image(entry, ImageFile(read_format(data), len(data), data=data), seconds)
+        except ValueError as problem:
+            return self._invalid(entry, data, problem)
+        return Failure(
+            outcome=Outcome.UNKNOWN,
+            error_type=NotSavedError,
+            message=(
+                f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
+                "It is in this error's `image`"
+            ),
+            details={"image": image},
+            cause=error,
+        )
+
+    def _error(self, failures: list[Failure], images: list[GeneratedImage]) -> ImageError:
+        """The error of the first failure, with everything else that the answer brought."""
+        first, urls = failures[0], tuple(failures[0].details.get("urls", ()))
+        unsaved = [each.details["image"] for each in failures[1:] if "image" in each.details]
+        more = tuple(url for url in self.missing_urls if url not in urls)
+        complete = (*images, *unsaved)
+        note = f"; also missing: {', '.join(more)}" if more else ""
+        if complete:
+            paths = [str(image.path) for image in complete if image.path is not None]
+            written = f", written to {', '.join(paths)}" if paths else ""
+            note += f"; complete images are in this error's `images`{written}"
+        return first.error(order=self.order.id, images=complete, urls=urls + more, note=note)
+
+    def _image(self, entry: ImageEntry, file: ImageFile, seconds: float) -> GeneratedImage:
+        return GeneratedImage(
+            data=file.data,
+            path=file.path,
+            file_size=file.size,
+            format=file.format.name,
+            media_type=file.format.media_type,
+            width=file.format.width,
+            height=file.format.height,
+            prompt=self.order.prompt,
+            parameters=self.order.parameters,
+            usage=self.answer.usage,
+            order=self.order.id,
+            attempts=self.attempts,
+            seconds=seconds,
+            url=entry.url,
+            revised_prompt=entry.revised_prompt,
+            inference_id=self.answer.inference_id,
+        )
+
+
+async def broken_payload(entry: ImageEntry, answer: ImageAnswer) -> Failure:
+    """The failure that an entry with invalid base64 means."""
+    payload = entry.payload
+    position = "" if payload is None or payload.position is None else f" at character {payload.position:,}"
+    return Failure(
+        outcome=Outcome.UNKNOWN,
+        error_type=DecodeError,
+        message=f"the image's base64 is invalid: {payload and payload.problem}{position}",
+        details={
+            "data": b"" if payload is None else await payload.sink.rescue(),
+            "inference_id": answer.inference_id,
+        },
+    )
