@@ -26,7 +26,11 @@ def decoded(text: bytes, sizes: list[int]) -> Payload[io.BytesIO]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(TEXTS, st.sampled_from(["", "data:,", "data:image/png;base64,"]), st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@given(
+    TEXTS,
+    st.sampled_from(["", "data:,", "data:image/png;base64,"]),
+    st.lists(st.integers(1, 9), min_size=1, max_size=4),
+)
 def test_any_text_in_any_pieces(text: str, prefix: str, sizes: list[int]) -> None:
     payload = decoded((prefix + text).encode(), sizes)
 
