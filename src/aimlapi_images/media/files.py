@@ -1,9 +1,10 @@
-"""Files appear whole or not at all, and never over another one unless asked."""
+"""Image files: names, and writes that are complete or leave nothing."""
 
 from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
 import re
 import secrets
@@ -12,20 +13,20 @@ from pathlib import Path
 
 from aimlapi_images.media.formats import format_of, with_extension
 
-_NAME_LENGTH = 60
-# On Windows these are devices, with any extension.
+_MAX_STEM_LENGTH = 60
+# Windows devices, whatever the extension.
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 
 
 def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Path:
-    """Where an image of this format would be written for `path`, if it can be.
+    """Check that an image of this format can be written to `path`.
 
     Returns:
-        The path with the extension that fits the format.
+        The path with the extension of the format.
 
     Raises:
-        OSError: The path names no file, its folder is missing or not writable, or the name is too long.
-        FileExistsError: A file is there already, and `overwrite` is false.
+        FileExistsError: The file exists, and `overwrite` is false.
+        OSError: The path is a folder, its name is too long, or its folder is missing or not writable.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, "this names a folder, not a file", str(path))
@@ -34,10 +35,10 @@ def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Pa
         raise NotADirectoryError(errno.ENOTDIR, "the folder does not exist", str(target.parent))
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "the folder is not writable", str(target.parent))
-    # The path as given, too: `trex` that is a folder is more likely a mistake than a wish for `trex.png`.
+    # The path as given, too: if `trex` is a folder, `trex.png` beside it is hardly what the caller wants.
     for each in {path, target}:
         try:
-            os.lstat(each)
+            os.lstat(each)  # finds dangling links, and raises for names that are too long
         except FileNotFoundError:
             continue
         if each.is_dir():
@@ -48,17 +49,15 @@ def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Pa
 
 
 def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write a file so that no one ever sees a part of it: temporary beside it, fsync, rename.
-
-    The bytes go to the disk before the name appears. Blocks; call it off the event loop.
+    """Write a file atomically: to a temporary file in the same folder, synced, then renamed. Blocks.
 
     Raises:
-        FileExistsError: A file is there already, and `overwrite` is false.
-        OSError: It could not be written. Nothing is left behind.
+        FileExistsError: The target exists, and `overwrite` is false.
+        OSError: The file could not be written. No part of it is left.
     """
     part, file = open_part(target.parent)
     try:
-        with file, io.BufferedWriter(file) as writer:
+        with io.BufferedWriter(file) as writer:
             writer.write(data)
             writer.flush()
             os.fsync(file.fileno())
@@ -68,13 +67,14 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def open_part(folder: Path) -> tuple[Path, io.FileIO]:
-    """Create a temporary file for a file that will get its name in this folder once it is complete.
+    """Create a temporary file in the folder of its target.
 
     Returns:
         Its path, and the unbuffered file, open for writing and reading.
     """
-    part = folder / f".{secrets.token_hex(8)}.part"
-    # Not with tempfile, whose files only their owner may read: an image follows the umask.
+    # Named after this package, so that leftovers of a killed process can be told from other programs' files.
+    part = folder / f".aimlapi-images-{secrets.token_hex(8)}.part"
+    # Not with `tempfile`, whose files only their owner may read: an image follows the umask.
     return part, part.open("x+b", buffering=0)
 
 
@@ -103,6 +103,35 @@ def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
         part.replace(target)
 
 
+def free_name(folder: Path, words: str) -> Path:
+    """A path named after some words, such as a prompt, that no file in the folder has with any extension."""
+    stem = re.sub(r"[^\w]+", "-", words.lower()).strip("-_")[:_MAX_STEM_LENGTH].rstrip("-_") or "image"
+    if stem in _RESERVED_NAMES:
+        stem = f"{stem}-image"
+    return folder / (stem if stem not in _stems(folder) else _numbered(folder, stem, 2))
+
+
+def free_number(path: Path, number: int) -> Path:
+    """The path of the image with this number in a response.
+
+    The first one gets the path itself, the second one of `fox` gets `fox-2`, or the next number that is free.
+    """
+    if number == 1:
+        return path
+    return path.with_name(_numbered(path.parent, path.name if format_of(path) is None else path.stem, number))
+
+
+def _numbered(folder: Path, stem: str, start: int) -> str:
+    taken = _stems(folder)
+    names = (f"{stem}-{number}" for number in itertools.count(start))
+    return next(name for name in names if name.lower() not in taken)
+
+
+def _stems(folder: Path) -> set[str]:
+    """The names in a folder, without extension and in lower case: some file systems ignore case."""
+    return {entry.stem.lower() for entry in folder.iterdir()}
+
+
 def _link(part: Path, target: Path) -> bool:
     """Give the file a second name. Returns `False` if the file system has no hard links."""
     try:
@@ -116,24 +145,3 @@ def _link(part: Path, target: Path) -> bool:
 
 def _exists(path: Path) -> FileExistsError:
     return FileExistsError(errno.EEXIST, "a file is there already", str(path))
-
-
-def free_name(folder: Path, words: str) -> Path:
-    """A path in the folder, named after some words, that no file of any image format has yet."""
-    stem = re.sub(r"[^\w]+", "-", words.lower()).strip("-_")[:_NAME_LENGTH].rstrip("-_") or "image"
-    if stem in _RESERVED_NAMES:
-        stem = f"{stem}-image"
-    taken = {entry.stem.lower() for entry in folder.iterdir()}
-    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3)))
-    return folder / next(name for name in names if name not in taken)
-
-
-def free_number(path: Path, number: int) -> Path:
-    """The path for the image of this number, from 1: the path itself, then `fox-2` for `fox`, or the next one free."""
-    if number == 1:
-        return path
-    stem = path.name if format_of(path) is None else path.stem
-    taken = {entry.stem for entry in path.parent.iterdir()}
-    while f"{stem}-{number}" in taken:
-        number += 1
-    return path.with_name(f"{stem}-{number}")

@@ -1,4 +1,7 @@
-"""What an image's bytes say of it: format, width and height. Names and headers are not asked."""
+"""Image formats: name, width and height read from the bytes, and file extensions.
+
+File names and HTTP headers are never trusted.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import BinaryIO, Final
 
 import attrs
 
-# The extension that is added comes first; the others are accepted as they are.
+# The first extension is the one to add. The others are kept where a path has them.
 EXTENSIONS: Final = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -20,10 +23,12 @@ _LONGEST_SIGNATURE: Final = 12
 
 @attrs.frozen
 class ImageFormat:
-    """Attributes:
-    name: `png`, `jpeg`, `webp` or `gif`.
-    width: In pixels.
-    height: In pixels.
+    """Format and size of an image.
+
+    Attributes:
+        name: `png`, `jpeg`, `webp` or `gif`.
+        width: Width in pixels.
+        height: Height in pixels.
     """
 
     name: str
@@ -32,32 +37,32 @@ class ImageFormat:
 
     @property
     def media_type(self) -> str:
-        """As `image/png`."""
+        """The media type, such as `image/png`."""
         return f"image/{self.name}"
 
 
 def read_format(data: bytes) -> ImageFormat:
-    """Read the format and size from an image's first bytes.
+    """Read format, width and height from an image's bytes, or from the first of them.
 
     Raises:
-        ValueError: The bytes do not begin as a PNG, JPEG, WebP or GIF, or have no size.
+        ValueError: The bytes do not start as a PNG, JPEG, WebP or GIF, or have no width and height.
     """
     return read_file_format(io.BytesIO(data), len(data))
 
 
 def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
-    """Read the format and size of an image from the beginning of an open file of `size` bytes.
+    """Read format, width and height from an open file of `size` bytes.
 
     Raises:
-        ValueError: As for `read_format`.
+        ValueError: See `read_format`.
     """
-    import imagesize  # late: it loads the standard library's URL and XML modules
+    import imagesize  # deferred: it loads the standard library's URL and XML modules
 
     file.seek(0)
     name = _name(file.read(_LONGEST_SIGNATURE))
     if name is None:
         raise ValueError(f"{size:,} bytes that are no PNG, JPEG, WebP or GIF")
-    # It gives -1 for what it cannot read, and raises nothing.
+    # Returns -1 for a size that it cannot read, and raises nothing.
     file.seek(0)
     width, height = imagesize.get(file, exif_rotation=False)
     if width < 1 or height < 1:
@@ -66,13 +71,13 @@ def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
 
 
 def format_of(path: PurePath) -> str | None:
-    """The format that a path's extension stands for, if it is one of an image."""
+    """The image format that a path's extension stands for, or `None`."""
     suffix = path.suffix.lower()
     return next((name for name, extensions in EXTENSIONS.items() if suffix in extensions), None)
 
 
 def with_extension(path: PurePath, format_name: str) -> PurePath:
-    """The path with an extension that tells the truth.
+    """Return the path with the extension of the format.
 
     `trex` becomes `trex.png` and `v1.2` becomes `v1.2.png`; `trex.png` becomes `trex.jpg` when the image is
     a JPEG, and `trex.jpeg` stays.

@@ -1,32 +1,33 @@
-"""JSON as it comes from others: what is not of the wanted kind is nothing."""
+"""Lenient readers for JSON values from a server. Values of the wrong type read as missing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """The object, or an empty one."""
+    """The value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: object) -> list[Any]:
-    """The array, or an empty one."""
+    """The value if it is an array, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def text(value: object) -> str:
-    """The string without white space around it, or an empty one."""
+    """The value without surrounding white space if it is a string, else an empty one."""
     return value.strip() if isinstance(value, str) else ""
 
 
 def number(value: object) -> float | None:
-    """The number, be it written as one or as a string; `None` for what is none, or not finite."""
-    if isinstance(value, bool):
+    """The value if it is a finite number or a string with one, else `None`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        found = float(value)  # type: ignore[arg-type]  # what is no number is caught
-    except (TypeError, ValueError, OverflowError):
+        found = float(value)
+    except (ValueError, OverflowError):
         return None
-    return found if abs(found) < float("inf") else None
+    return found if math.isfinite(found) else None
