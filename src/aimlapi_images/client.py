@@ -231,7 +231,15 @@ class ImageClient(AccountClient):
         }
         seconds = positive("deadline", deadline)
         new = await new_edit(
-            prompt, image, mask=mask, model=model, parameters=parameters, options=options, to=to, order=order
+            prompt,
+            image,
+            mask=mask,
+            model=model,
+            parameters=parameters,
+            options=options,
+            to=to,
+            order=order,
+            threads=self._threads,
         )
         return await self._delivery.deliver(new, self._deadline if seconds is None else seconds)
 

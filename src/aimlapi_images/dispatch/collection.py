@@ -171,7 +171,7 @@ class Collector:
                 image=image,
                 order=self.order.id,
             ) from error
-        return self._made(received, formats[0], sink.size, path=path)
+        return self._made(received, formats[0], sink.size, path=self.order.as_given(path))
 
     def _no_image(self, received: Received, data: bytes, error: ValueError) -> DecodeError:
         where = f" from {received.entry.url}" if received.entry.payload is None else ""

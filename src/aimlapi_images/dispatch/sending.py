@@ -125,7 +125,7 @@ class Sender:
         request.headers["Idempotency-Key"] = order.id
         try:
             came = await exchange(
-                self.http, request, self.auth, order=order.id, sinks=sinks, images=order.count, gate=self.gate
+                self.http, request, self.auth, order=order.id, sinks=sinks, images=order.images_expected, gate=self.gate
             )
             answer = read_image_answer(came, order=order.id)
             broken = answer.entries[0].broken
