@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, emulator
+from aimlapi_images.threads import Threads
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
@@ -40,6 +41,14 @@ async def client(emulator_url: str) -> AsyncIterator[ImageClient]:
     """A client for the emulator on its port."""
     async with ImageClient(KEY, base_url=emulator_url) as client:
         yield client
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    """A client's threads."""
+    threads = Threads()
+    yield threads
+    threads.close()
 
 
 class Script:

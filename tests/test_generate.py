@@ -25,7 +25,6 @@ from aimlapi_images import (
     NotSavedError,
     emulator,
 )
-from aimlapi_images.orders.order import format_asked_by
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 
@@ -170,7 +169,7 @@ async def test_the_extension_asks_for_its_format_unless_the_caller_does(
 
 async def test_an_extension_that_the_model_has_no_format_for_is_refused_unsent() -> None:
     client, script = scripted()
-    message = r"fox\.gif: openai/gpt-image-1-5 makes no gif, but png, jpeg, webp: change the extension, or set"
+    message = r"fox\.gif: openai/gpt-image-1-5 cannot make gif, only png, jpeg, webp: change the extension"
 
     with pytest.raises(InvalidRequestError, match=message):
         await client.generate("x", to="fox.gif")
@@ -189,13 +188,6 @@ async def test_an_extension_asks_an_unknown_model_for_nothing(tmp_path: Path) ->
 
     assert script.body == {"model": "acme/new", "prompt": "x"}
     assert image.path == tmp_path / "fox.png"
-
-
-def test_a_format_is_asked_for_in_the_models_own_spelling() -> None:
-    request = {"properties": {"output_format": {"enum": [None, "png", "jpg"]}}}
-
-    assert format_asked_by(Path("fox.jpeg"), "acme/new", request) == {"output_format": "jpg"}
-    assert format_asked_by(Path("fox.gif"), "acme/new", {"properties": {}}) == {}
 
 
 async def test_an_image_that_cannot_be_written_after_all_is_in_the_error(tmp_path: Path) -> None:

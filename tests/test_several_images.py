@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, Usage, errors, events
-from aimlapi_images.orders.generation import new_generation
 from conftest import KEY, PIXEL, Script
 from misbehaving import SILENCE, Behaviour, MisbehavingServer, Reply, reply
 from virtual_time import run_in_virtual_time
@@ -67,14 +66,6 @@ async def test_several_large_images_may_be_longer_than_one(tmp_path: Path) -> No
 
     assert [each.file_size for each in (image, *image.others)] == [len(PIXEL) + 39 * 2**20] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["two-2.png", "two.png"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [({}, 1), ({"n": 3}, 3), ({"num_images": "4"}, 4), ({"n": 0}, 1), ({"n": "many"}, 1), ({"n": 10**9}, 10)],
-)
-def test_an_order_knows_how_many_images_it_asks_for(fields: dict[str, Any], expected: int) -> None:
-    assert new_generation("x", model="acme/new", parameters={}, options=fields).count == expected
 
 
 async def test_what_cannot_be_fetched_does_not_take_the_rest_with_it() -> None:

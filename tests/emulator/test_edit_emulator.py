@@ -113,7 +113,7 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
         "Invalid file 'image': unsupported mimetype ('application/octet-stream'). "
         "Supported file formats are 'image/png', 'image/jpeg', 'image/webp'.",
     ),
-    ("gif that says png", {}, [("image", part(GIF))], "image", "is gif, by its bytes, and has to be png"),
+    ("gif that says png", {}, [("image", part(GIF))], "image", "it must be png or jpeg or webp, but its bytes are gif"),
     ("no image at all", {}, [("image", part(b"text"))], "image", "4 bytes that are no PNG"),
     ("empty file", {}, [("image", part(b""))], "image", "Invalid file 'image': it is empty."),
     ("broken image", {}, [("image", part(BLUE[:-40]))], "image", "Invalid file 'image': it cannot be decoded"),
@@ -122,7 +122,7 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
         {},
         [("image", part(BLUE)), ("mask", part(HOLE + bytes(4_000_000)))],
         "mask",
-        "it has more than 3,999,999 bytes",
+        "it has more than the allowed 3,999,999 bytes",
     ),
     ("mask without alpha", {}, [("image", part(BLUE)), ("mask", part(BLUE))], "mask", "has no alpha channel"),
     ("prompt", {"prompt": ""}, [("image", part(BLUE))], "prompt", "prompt is empty"),

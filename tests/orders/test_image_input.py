@@ -1,461 +1,254 @@
-"""What an edit puts on the wire, as a server receives it: byte for byte, and within bounds."""
+"""Images in every form that callers pass, and what is refused."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import re
-import socket
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-import openai
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from aimlapi_images import (
-    ConnectionFailedError,
-    ImageClient,
-    InvalidRequestError,
-    OutcomeUnknownError,
-    RetryPolicy,
-    aiohttp_transport,
-    emulator,
-    mask_from_box,
-)
+from aimlapi_images import GeneratedImage, InvalidRequestError
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.edit import EditOrder, new_edit
-from aimlapi_images.orders.uploads import UploadStream
+from aimlapi_images.orders.image_input import read_upload
+from aimlapi_images.orders.uploads import Upload
 from aimlapi_images.threads import Threads
-from aimlapi_rest.api.images import edit_image
-from aimlapi_rest.client import AuthenticatedClient
-from aimlapi_rest.models import ImageEditRequest, ImageGenerationResponse
-from aimlapi_rest.types import File
-from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
+from conftest import scripted
+from pictures import plain, saved
 
-MODEL = "openai/gpt-image-1-5"
+RULES = schema.FileRules(at_most=16, max_bytes=999_999, formats=("png", "jpeg", "webp"))
 
 
-@contextmanager
-def recorder() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """A real server that keeps the headers and the body of each request, with `BOUNDARY` for its boundary."""
-    received: list[tuple[dict[str, str], bytes]] = []
-
-    async def keep(request: Request) -> Response:
-        body = await request.body()
-        boundary = request.headers["content-type"].partition("boundary=")[2].encode()
-        received.append((dict(request.headers), body.replace(boundary, b"BOUNDARY")))
-        return JSONResponse(PIXEL_ANSWER)
-
-    with emulator.serve(Starlette(routes=[Route(schema.EDITS_PATH, keep, methods=["POST"])])) as running:
-        yield running.base_url, received
+async def read(value: object, threads: Threads) -> Upload:
+    return await read_upload(value, "image", RULES, threads)
 
 
-def upload_of(order: EditOrder) -> UploadStream:
-    """The body of an order's first attempt, as the client sends it."""
-    return UploadStream(httpx.Request(**order.request(1)).stream, Threads())  # type: ignore[arg-type]  # sync, too
-
-
-def encoded(format_: str, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size, "teal").save(file, format_)
-    return file.getvalue()
-
-
-async def test_one_image_and_a_mask_byte_for_byte(tmp_path: Path) -> None:
-    image, mask = encoded("JPEG"), tmp_path / "hole.png"
-    mask_from_box(image, (0, 0, 4, 4)).save(mask)
-
-    with recorder() as (url, received):
-        async with ImageClient(KEY, base_url=url) as client:
-            await client.edit(
-                'Füchse,\r\n"two"', image=image, mask=mask, size="1024x1024", output_compression=7, order="o"
-            )
-
-    ((headers, body),) = received
-    assert body == (
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nF\xc3\xbcchse,\r\n"two"\r\n'
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="model"\r\n\r\nopenai/gpt-image-1-5\r\n'
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="output_compression"\r\n\r\n7\r\n'
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="size"\r\n\r\n1024x1024\r\n'
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="image"; filename="image.jpg"\r\n'
-        b"Content-Type: image/jpeg\r\n\r\n" + image + b"\r\n"
-        b'--BOUNDARY\r\nContent-Disposition: form-data; name="mask"; filename="hole.png"\r\n'
-        b"Content-Type: image/png\r\n\r\n" + mask.read_bytes() + b"\r\n"
-        b"--BOUNDARY--\r\n"
-    )
-    boundary = headers["content-type"].removeprefix("multipart/form-data; boundary=")
-    assert re.fullmatch("[0-9a-f]{32}", boundary)
-    assert int(headers["content-length"]) == len(body.replace(b"BOUNDARY", boundary.encode()))
-    assert "transfer-encoding" not in headers
-    assert headers["x-client-request-id"] == "o.1"
-    assert headers["authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize("several", [False, True])
-async def test_the_openai_sdk_sends_the_same_bytes(tmp_path: Path, several: bool) -> None:
-    paths = [tmp_path / name for name in ("cat.png", 'Löwe "2".jpeg', "sky.webp")]
-    for path, format_ in zip(paths, ("PNG", "JPEG", "WEBP"), strict=True):
-        path.write_bytes(encoded(format_))
-    mask = tmp_path / "mask.png"
-    mask_from_box(paths[0], (1, 1, 3, 3)).save(mask)
-    fields: dict[str, Any] = {
-        "background": "opaque", "output_compression": 50, "output_format": "webp", "quality": "low",
-        "response_format": "b64_json", "size": "1536x1024",
-    }  # fmt: skip
-    image: Any = paths if several else paths[0]
-
-    with recorder() as (url, received):
-        async with ImageClient(KEY, base_url=url) as client:
-            await client.edit("Ein Löwe\n", image=image, mask=mask, **fields)
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1") as theirs:
-            await theirs.images.edit(model=MODEL, prompt="Ein Löwe\n", image=image, mask=mask, **fields)
-
-    (ours, our_body), (other, their_body) = received
-    assert our_body == their_body
-    assert our_body.count(b'name="image[]"') == (3 if several else 0)
-    assert ours["content-length"] == other["content-length"]
+# ---- Forms that are accepted
 
 
 @pytest.mark.parametrize(
-    ("given", "format_", "expected"),
+    ("given", "format_", "name"),
     [
-        ("cat.jpg", "PNG", 'filename="cat.png"\r\nContent-Type: image/png'),
-        ("cat", "WEBP", 'filename="cat.webp"\r\nContent-Type: image/webp'),
-        ("cat.JPEG", "JPEG", 'filename="cat.JPEG"\r\nContent-Type: image/jpeg'),
-        ("v1.2", "JPEG", 'filename="v1.2.jpg"\r\nContent-Type: image/jpeg'),
-        ('a"b.png', "PNG", 'filename="a%22b.png"\r\nContent-Type: image/png'),
-        ("a\r\nb.png", "PNG", 'filename="a%0D%0Ab.png"\r\nContent-Type: image/png'),
-        ("\udcff.png", "PNG", 'filename="?.png"\r\nContent-Type: image/png'),
-        (None, "PNG", 'filename="image.png"\r\nContent-Type: image/png'),
-        (5, "JPEG", 'filename="image.jpg"\r\nContent-Type: image/jpeg'),
+        ("cat.jpg", "PNG", "cat.png"),
+        ("cat", "WEBP", "cat.webp"),
+        ("folder/cat.JPEG", "JPEG", "cat.JPEG"),
+        ("v1.2", "JPEG", "v1.2.jpg"),
+        ("\udcff.png", "PNG", "?.png"),
+        (None, "PNG", "image.png"),
+        ("", "PNG", "image.png"),
+        (5, "JPEG", "image.jpg"),
     ],
 )
-async def test_name_and_type_follow_the_bytes(given: object, format_: str, expected: str) -> None:
+async def test_name_and_format_follow_the_bytes(threads: Threads, given: object, format_: str, name: str) -> None:
+    class Named(io.BytesIO):
+        pass
+
+    file = Named(plain(format_))
+    file.name = given
+
+    upload = await read(file, threads)
+
+    assert (upload.name, upload.format.name) == (name, format_.lower())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('a"b.png', b'filename="a%22b.png"'),
+        ("a\r\nb.png", b'filename="a%0D%0Ab.png"'),
+        ("\udcff.png", b'filename="?.png"'),
+        ("Löwe.png", 'filename="Löwe.png"'.encode()),
+    ],
+)
+async def test_any_file_name_can_be_sent(given: str, expected: bytes) -> None:
     class Named(io.BytesIO):
         name = given
 
     client, script = scripted()
 
-    await client.edit("x", image=Named(encoded(format_)))
+    await client.edit("x", image=Named(plain()))
 
-    assert f'name="image"; {expected}\r\n\r\n'.encode() in script.requests[0].content
+    assert b'name="image"; ' + expected + b"\r\nContent-Type: image/png\r\n\r\n" in script.requests[0].content
 
 
-async def test_a_file_is_sent_from_where_it_is_once() -> None:
-    client, script = scripted()
-    file = io.BytesIO(b"skipped" + encoded("PNG"))
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+async def test_a_file_on_disk_may_have_a_name_that_is_not_utf_8(tmp_path: Path, threads: Threads) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.jpg")
+    path.write_bytes(plain())
+
+    assert (await read(path, threads)).name == "?.png"
+
+
+async def test_a_file_object_is_read_once_from_its_position(threads: Threads) -> None:
+    file = io.BytesIO(b"skipped" + plain())
     file.seek(7)
 
-    await client.edit("x", image=file)
-
-    assert b"\r\n\r\n" + encoded("PNG") + b"\r\n" in script.requests[0].content
+    assert (await read(file, threads)).content == plain()
     assert file.read() == b""
 
 
-async def test_a_file_that_is_read_with_await_is_read() -> None:
+async def test_an_asynchronous_file_is_read(threads: Threads) -> None:
     class Asynchronous:
         def __init__(self) -> None:
-            self._file = io.BytesIO(encoded("PNG"))
+            self._file = io.BytesIO(plain())
 
         async def read(self, size: int = -1) -> bytes:
             return self._file.read(size)
 
-    client, script = scripted()
-
-    await client.edit("x", image=Asynchronous())  # type: ignore[arg-type]  # not promised
-
-    assert encoded("PNG") in script.requests[0].content
+    assert (await read(Asynchronous(), threads)).content == plain()
 
 
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I;16", "RGBa", "La", "PA"]
 )
-async def test_a_pillow_image_of_any_mode_is_sent_as_a_png(mode: str) -> None:
-    client, script = scripted()
+async def test_a_pillow_image_of_any_mode_becomes_a_png(threads: Threads, mode: str) -> None:
+    upload = await read(Image.new(mode, (5, 4)), threads)
 
-    await client.edit("x", image=Image.new(mode, (5, 4)))
-
-    body = script.requests[0].content
-    data = body[body.index(b"\x89PNG") : body.index(b"IEND") + 8]
-    with Image.open(io.BytesIO(data)) as sent:
+    assert isinstance(upload.content, bytes)
+    assert upload.format.name == "png"
+    with Image.open(io.BytesIO(upload.content)) as sent:
         sent.load()
         assert sent.size == (5, 4)
         assert sent.has_transparency_data == (mode in ("LA", "RGBA", "RGBa", "La", "PA"))
 
 
-async def test_a_large_jpeg_header_is_read_from_the_file(tmp_path: Path) -> None:
+async def test_the_size_behind_a_large_jpeg_header_is_found(tmp_path: Path, threads: Threads) -> None:
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (9, 7)).save(path, icc_profile=bytes(300_000), exif=Image.Exif())
 
-    order = await new_edit("x", path, model=MODEL, parameters={})
+    upload = await read(path, threads)
 
-    assert (order.images[0].format.width, order.images[0].format.height) == (9, 7)
+    assert (upload.format.width, upload.format.height) == (9, 7)
 
 
-async def test_bytes_that_change_later_are_sent_as_they_were() -> None:
-    data = bytearray(encoded("PNG"))
-    order = await new_edit("x", data, model=MODEL, parameters={})
-    before = bytes(data)
+async def test_bytes_that_change_later_are_sent_as_they_were(threads: Threads) -> None:
+    data = bytearray(plain())
 
+    upload = await read(data, threads)
     data[:] = bytes(len(data))
 
-    assert order.images[0].content == before
+    assert upload.content == plain()
 
 
-# ---- Files that change between the check and the sending
+async def test_a_generated_image_is_read_from_memory_or_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: Threads
+) -> None:
+    client, _ = scripted()
+    monkeypatch.chdir(tmp_path)
+    held, written = await client.generate("x"), await client.generate("x", to="fox")
+
+    uploads = [await read(held, threads), await read(written, threads)]
+    monkeypatch.chdir("/")
+
+    assert [upload.name for upload in uploads] == ["image.png", "fox.png"]
+    assert {upload.part()[1].read(10_000) for upload in uploads} == {held.data}
 
 
-def swap(path: Path, how: str) -> None:
-    before = path.stat()
-    match how:
-        case "longer":
-            path.write_bytes(path.read_bytes() + b"more")
-        case "same size":
-            path.write_bytes(path.read_bytes()[::-1])
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
-        case "gone":
-            path.unlink()
+# ---- Forms that are refused
 
 
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("longer", "has changed since it was checked"),
-        ("same size", "has changed since it was checked"),
-        ("gone", "cannot be read: No such file"),
-    ],
-)
-async def test_a_file_that_has_changed_is_not_sent(tmp_path: Path, how: str, message: str) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG"))
-    arrived: list[httpx.Request] = []
-
-    def fail_and_swap(request: httpx.Request) -> httpx.Response:
-        arrived.append(request)
-        swap(path, how)
-        return httpx.Response(502)
-
-    policy = RetryPolicy(first_wait=0.001, longest_wait=0.001)
-    async with ImageClient(KEY, transport=Script(fail_and_swap).transport, retry=policy) as client:
-        with pytest.raises(InvalidRequestError, match=message) as caught:
-            await client.edit("x", image=path)
-
-    assert str(path) in str(caught.value)
-    assert len(arrived) == 1
-    assert client.spending.unknown_outcomes == 0
+class PathOfBytes(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"cat.png"
 
 
-@pytest.mark.parametrize("how", ["longer", "same size", "gone"])
-async def test_a_file_that_changes_while_it_is_sent_is_never_sent_whole(tmp_path: Path, how: str) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG") + bytes(800_000))
-    order = await new_edit("x", path, model=MODEL, parameters={})
-    pieces = aiter(upload_of(order))
-    sent = await anext(pieces)
+class Truncated(io.BytesIO):
+    """A file that fails in a way of its own, as compressed ones do."""
 
-    swap(path, how)
-
-    with pytest.raises(InvalidRequestError, match=r"has changed|cannot be read"):
-        await anext(pieces)
-    assert len(sent) < 500_000
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise EOFError("Compressed file ended too early")
 
 
-@pytest.mark.parametrize("aiohttp", [False, True])
-async def test_a_server_never_takes_half_a_file_for_a_whole_one(tmp_path: Path, aiohttp: bool) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG") + bytes(8_000_000))
-    whole: list[int] = []
-
-    async def swap_at_the_first_bytes(request: Request) -> Response:
-        size = 0
-        async for chunk in request.stream():
-            if not size:
-                swap(path, "longer")
-            size += len(chunk)
-        whole.append(size)
-        return JSONResponse(PIXEL_ANSWER)
-
-    routes = [Route(schema.EDITS_PATH, swap_at_the_first_bytes, methods=["POST"])]
-    with emulator.serve(Starlette(routes=routes)) as running:
-        transport = aiohttp_transport() if aiohttp else None
-        retry = RetryPolicy(attempts=1)
-        async with ImageClient(KEY, base_url=running.base_url, transport=transport, retry=retry) as client:
-            with pytest.raises(InvalidRequestError, match="has changed"):
-                await client.edit("x", image=path)
-
-    assert whole == []
-    assert client.spending.unknown_outcomes == 0
+def opened_as_text() -> Any:
+    return open(__file__, encoding="utf-8")  # noqa: PTH123 - as a caller might
 
 
-# ---- Connections that break
+def closed() -> Any:
+    file = io.BytesIO(plain())
+    file.close()
+    return file
 
 
-@contextmanager
-def breaking(bytes_read: int, *, times: int) -> Iterator[tuple[str, list[int]]]:
-    """A server that closes its first connections after so many bytes, and answers the next one."""
-    arrived: list[int] = []
-    over = threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        while True:
-            connection, _ = listener.accept()
-            if over.is_set():
-                connection.close()
-                return
-            with connection, connection.makefile("rb") as stream:
-                arrived.append(0)
-                if len(arrived) <= times:
-                    arrived[-1] = len(stream.read(bytes_read))
-                    continue
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += stream.readline()
-                length = re.search(rb"(?i)content-length: (\d+)", head)
-                assert length
-                arrived[-1] = len(stream.read(int(length[1])))
-                body = json.dumps(PIXEL_ANSWER).encode()
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", arrived
-        over.set()
-        socket.create_connection(listener.getsockname()).close()
-        thread.join()
+def broken_pillow() -> Any:
+    return Image.open(io.BytesIO(saved(Image.effect_noise((99, 99), 90.0))[:-900]))
 
 
-async def test_an_upload_that_breaks_off_is_not_billed_and_sent_again(tmp_path: Path) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG") + bytes(20_000_000))
-
-    with breaking(100_000, times=2) as (url, arrived):
-        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(first_wait=0.001, longest_wait=0.001)) as client:
-            image = await client.edit("x", image=path)
-
-    assert image.attempts == 3
-    assert arrived[:2] == [100_000, 100_000]
-    assert arrived[2] > 20_000_000
-    assert client.spending.unknown_outcomes == 0
+def lost(path: Path = Path("lost.png")) -> Any:
+    return GeneratedImage(  # the file that it was written to has been deleted
+        file_size=1, format="png", media_type="image/png", width=1, height=1, prompt="x", parameters={},
+        usage=None, order="o", attempts=1, seconds=0.0, path=path,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
-async def test_an_upload_that_breaks_off_for_good_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG") + bytes(20_000_000))
-
-    with breaking(100_000, times=9) as (url, _):
-        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(attempts=1)) as client:
-            with pytest.raises(ConnectionFailedError, match="the upload broke off before its end") as caught:
-                await client.edit("x", image=path)
-
-    assert not caught.value.may_be_billed
-
-
-async def test_an_upload_without_an_answer_has_an_unknown_outcome() -> None:
-    with breaking(1_000, times=9) as (url, _):
-        async with ImageClient(KEY, base_url=url, retry=RetryPolicy(attempts=3)) as client:
-            with pytest.raises(OutcomeUnknownError):
-                await client.edit("x", image=encoded("PNG") + bytes(2_000))
-
-    assert client.spending.unknown_outcomes == 1
-
-
-# ---- Bounds
-
-UPLOAD = """
-import asyncio, resource, sys
-from pathlib import Path
-from aimlapi_images import ImageClient
-
-async def main():
-    async with ImageClient("key", base_url=sys.argv[1]) as client:
-        image = await client.edit("x", image=[Path(path) for path in sys.argv[2:]])
-        assert image.attempts == 1
-
-asyncio.run(main())
-status = Path("/proc/self/status")
-lines = status.read_text().splitlines() if status.exists() else []
-peak = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-print(peak[0] if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+REFUSED: list[tuple[str, Callable[[], Any], str]] = [
+    ("none", lambda: None, "image must be a path, bytes, a file opened with 'rb', a Pillow image or a .*, got None"),
+    ("number", lambda: 5, "image must be a path, .*, got 5"),
+    ("dict", lambda: {"b64_json": "x" * 500}, r"image must be a path, .*, got \{'b64_json': 'x+\.\.\."),
+    ("empty bytes", lambda: b"", "image is empty"),
+    ("no image", lambda: b"%PDF-1.7 and so on", "image must be png or jpeg or webp: .*18 bytes"),
+    ("only a signature", lambda: b"\x89PNG\r\n\x1a\n", "image must be png or jpeg or webp: .*8 bytes"),
+    ("gif", lambda: plain("GIF"), "image must be png or jpeg or webp, but its bytes are gif"),
+    ("too large", lambda: plain() + bytes(1_000_000), "image has more than the allowed 999,999 bytes"),
+    ("too large to read", lambda: io.BytesIO(plain() + bytes(1_000_000)), "image has more than the .* 999,999"),
+    ("text file object", opened_as_text, "image must be opened with 'rb': reading it gives str"),
+    ("closed file object", closed, "image cannot be read: I/O operation on closed file"),
+    ("broken file object", Truncated, "image cannot be read: Compressed file ended too early"),
+    ("empty Pillow image", lambda: Image.new("RGB", (0, 0)), "image .*"),
+    ("broken Pillow image", broken_pillow, "image cannot be encoded as a PNG"),
+    ("lost generated image", lost, "lost.png cannot be read: No such file"),
+    ("URL", lambda: "https://cdn.example/cat.png", "image must be a file, got the URL 'https://.*: download it first"),
+    ("URL as a path", lambda: Path("https://cdn.example/cat.png"), "image must be a file, got the URL 'https:.*"),
+    ("data URL", lambda: "data:image/png;base64," + "A" * 900, r"got the URL 'data:image.{0,90}: download it first"),
+    ("base64", lambda: "iVBORw0KGgo" * 900, "cannot be read: File name too long"),
+    ("no name", lambda: "", "image is not a valid path: ''"),
+    ("null in its name", lambda: "a\0b", r"image is not a valid path: 'a\\x00b'"),
+    ("path of bytes", PathOfBytes, "image must be a path, got <"),
+    ("missing file", lambda: "missing.png", "missing.png cannot be read: No such file or directory"),
+    ("folder", lambda: Path(), "is a folder, not a file"),
+]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="memory is asked for as POSIX systems tell it")
-def test_16_images_of_10_mb_need_less_than_100_mb_of_memory(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.png" for number in range(16)]
-    for path in paths:
-        path.write_bytes(encoded("PNG"))
-        os.truncate(path, 10_000_000)
-    sizes: list[int] = []
+@pytest.mark.parametrize(("make", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+async def test_an_image_that_is_not_valid_is_refused(threads: Threads, make: Callable[[], Any], message: str) -> None:
+    image = make()
 
-    async def count(request: Request) -> Response:
-        sizes.append(0)
-        async for chunk in request.stream():
-            sizes[-1] += len(chunk)
-        return JSONResponse(PIXEL_ANSWER)
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        await read(image, threads)
 
-    with emulator.serve(Starlette(routes=[Route(schema.EDITS_PATH, count, methods=["POST"])])) as running:
-        command = [sys.executable, "-c", UPLOAD, running.base_url, *map(str, paths)]
-        done = subprocess.run(command, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
-    assert sizes[0] > 160_000_000
-    assert int(done.stdout) < 100_000_000
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+    if hasattr(image, "close"):
+        image.close()
 
 
-async def test_no_piece_of_an_upload_is_large(tmp_path: Path) -> None:
-    path = tmp_path / "cat.png"
-    path.write_bytes(encoded("PNG") + bytes(3_000_000))
-    order = await new_edit("x", [path, path.read_bytes()], model=MODEL, parameters={})
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+async def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path, threads: Threads) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
 
-    request = httpx.Request(**order.request(1))
-    sizes = [len(piece) async for piece in upload_of(order)]
-
-    assert max(sizes) <= 256 * 1024
-    assert sum(sizes) == int(request.headers["Content-Length"])
+    with pytest.raises(InvalidRequestError, match="is a device or a pipe, not a file"):
+        await read(tmp_path / "pipe.png", threads)
 
 
-# ---- The low-level client
+async def test_a_file_on_disk_may_be_as_large_as_allowed_and_no_larger(tmp_path: Path, threads: Threads) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(plain())
+    os.truncate(path, 1_000_000)
+
+    with pytest.raises(InvalidRequestError, match=r"image \(large.png\) has more than the allowed 999,999 bytes"):
+        await read(path, threads)
+    os.truncate(path, 999_999)
+
+    assert (await read(path, threads)).size == 999_999
 
 
-async def test_the_low_level_client_edits_too(emulator_url: str) -> None:
-    async with AuthenticatedClient(emulator_url, token=KEY) as client:
-        request = ImageEditRequest(
-            model="openai/gpt-image-1-5",
-            prompt="x",
-            image=[File(io.BytesIO(encoded("PNG")), "a.png", "image/png")],
-            mask=File(io.BytesIO(_saved(mask_from_box(encoded("PNG"), (0, 0, 2, 2)))), "m.png", "image/png"),
-        )
-        answer = await edit_image.asyncio(client=client, body=request)
+async def test_a_file_object_is_not_read_much_further_than_allowed(threads: Threads) -> None:
+    file = io.BytesIO(plain() + bytes(3_000_000))
 
-    assert isinstance(answer, ImageGenerationResponse)
-    assert answer.data
-    assert str(answer.data[0].url).startswith(emulator_url)
+    with pytest.raises(InvalidRequestError, match="image has more than the allowed 999,999 bytes"):
+        await read(file, threads)
 
-
-async def test_the_facade_asks_at_the_address_that_the_schema_names() -> None:
-    body = ImageEditRequest(model="openai/gpt-image-1-5", prompt="x", image=[])
-    generated = edit_image._get_kwargs(body=body, x_client_request_id="o.1")
-    ours = (await new_edit("x", PIXEL, model=MODEL, parameters={}, order="o")).request(1)
-
-    assert generated["method"].upper() == ours["method"]
-    assert generated["url"] == ours["url"]
-    assert generated["headers"]["X-Client-Request-Id"] == ours["headers"]["X-Client-Request-Id"]
-
-
-def _saved(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    assert file.tell() == 1_000_000

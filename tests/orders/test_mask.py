@@ -1,8 +1,11 @@
-"""Masks made easily: what they mark, and what they refuse."""
+"""Masks: what the helpers mark, what they refuse, and which masks pass the checks."""
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +13,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from aimlapi_images import InvalidRequestError, mask_from_box, mask_from_luminance
+from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.orders.mask import check_mask
 from conftest import scripted
+from pictures import plain, saved
 
 SIZE = (40, 30)
 BOX = (5, 10, 20, 8)
 INSIDE = (5, 10, 25, 18)
-
-
-def png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 def painted(mode: str = "L", *, ink: Any = 255, ground: Any = 0) -> Image.Image:
@@ -30,10 +30,13 @@ def painted(mode: str = "L", *, ink: Any = 255, ground: Any = 0) -> Image.Image:
 
 
 def marks(mask: Image.Image) -> list[int]:
-    """Where a mask is fully transparent: the left, top, right and bottom of it, if it is opaque elsewhere."""
+    """Left, top, right and bottom of the fully transparent part of a mask that is opaque elsewhere."""
     alpha = mask.getchannel("A")
     assert sorted(set(alpha.tobytes())) == [0, 255]
     return list(alpha.point(lambda value: 255 - value).getbbox() or ())
+
+
+# ---- mask_from_box
 
 
 def test_a_box_is_transparent_and_the_rest_opaque() -> None:
@@ -45,8 +48,8 @@ def test_a_box_is_transparent_and_the_rest_opaque() -> None:
 
 
 @pytest.mark.parametrize("kind", ["path", "str", "bytes", "memoryview", "file", "pillow"])
-def test_the_size_comes_from_any_form_of_an_image(tmp_path: Path, kind: str) -> None:
-    data = png(Image.new("RGB", SIZE))
+def test_the_size_comes_from_an_image_in_any_form(tmp_path: Path, kind: str) -> None:
+    data = saved(Image.new("RGB", SIZE))
     path = tmp_path / "cat.png"
     path.write_bytes(data)
     file = io.BytesIO(b"---" + data)
@@ -73,24 +76,24 @@ async def test_the_size_comes_from_a_generated_image() -> None:
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((0, 0, 41, 30), "the box 0,0,41,30 is not inside the image, of 40x30"),
+        ((0, 0, 41, 30), "the box 0,0,41,30 is not inside the image, which is 40x30"),
         ((35, 0, 6, 5), "is not inside the image"),
         ((0, 28, 5, 3), "is not inside the image"),
         ((-1, 0, 5, 5), "is not inside the image"),
         ((0, -1, 5, 5), "is not inside the image"),
-        ((0, 0, 0, 0), "the box 0,0,0,0 is empty: width and height are 1 or more"),
+        ((0, 0, 0, 0), "the box 0,0,0,0 is empty: width and height must be at least 1"),
         ((5, 5, 0, 5), "the box 5,5,0,5 is empty"),
         ((5, 5, 5, -2), "the box 5,5,5,-2 is empty"),
-        ((0, 0, 40, 30), "the box is the whole image: to draw all of it anew, leave the mask out"),
-        ((1, 2, 3), "has to be four whole numbers"),
-        ((1, 2, 3, 4.0), "has to be four whole numbers"),
-        ((True, 2, 3, 4), "has to be four whole numbers"),
-        ("1,2,3,4", "has to be four whole numbers"),
-        ("1234", "has to be four whole numbers"),
-        (None, "has to be four whole numbers"),
+        ((0, 0, 40, 30), "the box is the whole image: to redraw all of it, leave out the mask"),
+        ((1, 2, 3), "box must be four integers, left, top, width and height, got"),
+        ((1, 2, 3, 4.0), "box must be four integers, left, top, width and height, got"),
+        ((True, 2, 3, 4), "box must be four integers, left, top, width and height, got"),
+        ("1,2,3,4", "box must be four integers, left, top, width and height, got"),
+        ("1234", "box must be four integers, left, top, width and height, got"),
+        (None, "box must be four integers, left, top, width and height, got"),
     ],
 )
-def test_a_box_that_cannot_be_right_is_refused(box: Any, message: str) -> None:
+def test_an_invalid_box_is_refused(box: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         mask_from_box(Image.new("RGB", SIZE), box)
 
@@ -98,15 +101,18 @@ def test_a_box_that_cannot_be_right_is_refused(box: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (b"no image", "the image has 8 bytes that are no PNG"),
+        (b"no image", "the image cannot be read: .*8 bytes"),
         ("missing.png", "missing.png cannot be read: No such file"),
-        (5, "image is 5, and has to be a path"),
+        (5, "^image must be a path, bytes, .*, got 5"),
         (io.StringIO("text"), "the image cannot be read: .*; open it with 'rb'"),
     ],
 )
 def test_an_image_that_cannot_be_read_is_refused(image: Any, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         mask_from_box(image, BOX)
+
+
+# ---- mask_from_luminance
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,7 @@ def test_an_image_that_cannot_be_read_is_refused(image: Any, message: str) -> No
         ("F", 255.0, 0.0),
     ],
 )
-def test_white_is_drawn_anew_and_black_is_kept(mode: str, ink: Any, ground: Any) -> None:
+def test_white_is_redrawn_and_black_is_kept(mode: str, ink: Any, ground: Any) -> None:
     picture = painted(mode, ink=ink, ground=ground)
     if mode == "P":
         picture.putpalette([level for level in range(256) for _ in "rgb"])
@@ -134,7 +140,7 @@ def test_white_is_drawn_anew_and_black_is_kept(mode: str, ink: Any, ground: Any)
     assert marks(mask_from_luminance(picture)) == list(INSIDE)
 
 
-def test_the_opposite_can_be_asked_for() -> None:
+def test_invert_redraws_black() -> None:
     assert marks(mask_from_luminance(painted(ink=0, ground=255), invert=True)) == list(INSIDE)
     right, wrong = (mask_from_luminance(painted(), invert=invert).getchannel("A") for invert in (False, True))
     assert right.point(lambda alpha: 255 - alpha).tobytes() == wrong.tobytes()
@@ -149,7 +155,7 @@ def test_the_noise_of_a_jpeg_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_picture_comes_in_any_form(tmp_path: Path) -> None:
-    data = png(painted())
+    data = saved(painted())
     path = tmp_path / "mask.png"
     path.write_bytes(data)
 
@@ -161,31 +167,103 @@ def test_a_picture_comes_in_any_form(tmp_path: Path) -> None:
 async def test_a_picture_can_be_a_generated_one() -> None:
     client, _ = scripted()
 
-    with pytest.raises(InvalidRequestError, match="has only one of black and white"):
+    with pytest.raises(InvalidRequestError, match="must have both black and white"):
         mask_from_luminance(await client.generate("x"))
 
 
 @pytest.mark.parametrize(
     ("picture", "invert", "message"),
     [
-        (painted(ink=0), False, "only one of black and white, by which all would be kept"),
-        (painted(ink=0), True, "only one of black and white, by which all would be drawn anew"),
+        (painted(ink=0), False, "must have both black and white: all of the image would be kept"),
+        (painted(ink=0), True, "must have both black and white: all of the image would be redrawn"),
         (b"no picture", False, "the picture cannot be read"),
-        (png(Image.effect_noise(SIZE, 90.0))[:-200], False, "the picture cannot be read"),
+        (saved(Image.effect_noise(SIZE, 90.0))[:-200], False, "the picture cannot be read"),
         (io.StringIO("text"), False, "the picture cannot be read"),
         ("missing.png", False, "the picture cannot be read: .*No such file"),
-        (None, False, "image is None, and has to be a path"),
+        (None, False, "^image must be a path, bytes, .*, got None"),
     ],
 )
-def test_a_picture_that_gives_no_mask_is_refused(picture: Any, invert: bool, message: str) -> None:
+def test_a_picture_that_makes_no_mask_is_refused(picture: Any, invert: bool, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         mask_from_luminance(picture, invert=invert)
 
 
-async def test_masks_made_here_pass_the_checks() -> None:
+async def test_these_masks_pass_the_checks_of_an_edit() -> None:
     client, script = scripted()
 
-    await client.edit("x", image=png(painted("RGB", ink="red", ground="blue")), mask=mask_from_luminance(painted()))
-    await client.edit("x", image=png(painted("RGB", ink="red", ground="blue")), mask=mask_from_box(painted(), BOX))
+    await client.edit("x", image=saved(painted("RGB", ink="red", ground="blue")), mask=mask_from_luminance(painted()))
+    await client.edit("x", image=saved(painted("RGB", ink="red", ground="blue")), mask=mask_from_box(painted(), BOX))
 
     assert [request.content.count(b'name="mask"; filename="mask.png"') for request in script.requests] == [1, 1]
+
+
+# ---- Checks of masks from elsewhere
+
+
+def check(data: bytes, size: tuple[int, int] = SIZE, image: tuple[int, int] = SIZE) -> None:
+    check_mask(io.BytesIO(data), ImageFormat("png", *size), ImageFormat("jpeg", *image))
+
+
+def with_alpha(value: int) -> Image.Image:
+    picture = Image.new("RGBA", SIZE, (0, 0, 0, 255))
+    picture.putpixel((1, 1), (0, 0, 0, value))
+    return picture
+
+
+def indexed() -> bytes:
+    picture = Image.new("P", SIZE, 1)
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.putpixel((3, 3), 0)
+    return saved(picture, transparency=0)
+
+
+def keyed() -> bytes:
+    picture = Image.new("RGB", SIZE, "white")
+    picture.putpixel((3, 3), (0, 0, 0))
+    return saved(picture, transparency=(0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: saved(with_alpha(0)),
+        lambda: saved(with_alpha(0).convert("LA")),
+        indexed,
+        keyed,
+        lambda: saved(mask_from_box(Image.new("RGB", SIZE), BOX)),
+        lambda: saved(mask_from_luminance(painted())),
+    ],
+    ids=["RGBA", "LA", "palette", "RGB with tRNS", "box", "luminance"],
+)
+def test_every_kind_of_alpha_channel_is_accepted(make: Callable[[], bytes]) -> None:
+    check(make())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: plain(size=SIZE), "the mask has no alpha channel.*mask_from_luminance"),
+        (lambda: saved(Image.new("L", SIZE)), "the mask has no alpha channel"),
+        (lambda: saved(Image.new("P", SIZE)), "the mask has no alpha channel"),
+        (lambda: saved(with_alpha(255)), "the mask is fully opaque, so nothing would be redrawn"),
+        (lambda: saved(Image.new("RGBA", SIZE)), "the mask is fully transparent: to redraw the whole image, leave"),
+        (lambda: saved(with_alpha(1)), r"no fully transparent pixel \(its lowest alpha is 1\), so nothing would be"),
+        (lambda: saved(with_alpha(0))[:-30], "the mask cannot be decoded"),
+    ],
+    ids=["RGB", "L", "palette", "opaque", "transparent", "nearly transparent", "broken"],
+)
+def test_a_mask_that_marks_nothing_or_everything_is_refused(make: Callable[[], bytes], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        check(make())
+
+
+def test_a_mask_that_claims_to_be_huge_is_not_decoded() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)
+    chunk = b"IHDR" + header
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    huge = (60_000, 60_000)
+
+    with pytest.raises(InvalidRequestError, match="the mask is 60000x60000 and the first image is 40x30: they must be"):
+        check(bomb, size=huge)
+    with pytest.raises(InvalidRequestError, match="the mask cannot be decoded"):
+        check(bomb, size=huge, image=huge)

@@ -307,7 +307,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("acme/counts", {"num_images": 5}, "num_images is 5, and may be at most 4"),
     ("acme/counts", {"image_size": "square"}, "image_size: no field of acme/counts, which has prompt, num_images"),
     ("openai/gpt-image-1-5", {"num_images": 2}, "num_images: no field of openai/gpt-image-1-5"),
-    ("acme/counts", {"num_image": 2}, "num_image in options is no field of this model: is num_images meant?"),
+    ("acme/counts", {"num_image": 2}, "num_image in options is not a field of this model: did you mean num_images?"),
     ("acme/components", {"size": "1024x1024"}, "size is '1024x1024', and has to be '512x512'"),
     ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width is '1', and has to be a whole number"),
     ("acme/branches", {"image_size": "huge"}, "image_size is 'huge', and has to be one of 'square_hd'"),

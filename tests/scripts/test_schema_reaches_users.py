@@ -92,7 +92,7 @@ CASES: dict[str, Case] = {
             ("x", {"options": {"strength": 0.5, "style": "natural"}}, DRAWN),
             ("x", {"options": {"strength": 2}}, "strength is 2, and may be at most 1"),
             ("x", {"options": {"style": "dull"}}, "style is 'dull', and has to be one of 'vivid', 'natural'"),
-            ("x", {"options": {"styl": "vivid"}}, "styl in options is no field of this model: is style meant?"),
+            ("x", {"options": {"styl": "vivid"}}, "styl in options is not a field of this model: did you mean style?"),
         ],
         ["--strength FLOAT RANGE", "How much.", "--style [vivid|natural]", "[the API's default: vivid]"],
         {"style": 'Literal["natural", "vivid"]'},

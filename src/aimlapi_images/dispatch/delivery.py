@@ -142,7 +142,7 @@ class Delivery:
     def _image(self, entry: ImageEntry, file: ImageFile, seconds: float) -> GeneratedImage:
         return GeneratedImage(
             data=file.data,
-            path=file.path,
+            path=file.path and self.order.as_given(file.path),
             file_size=file.size,
             format=file.format.name,
             media_type=file.format.media_type,

@@ -170,7 +170,7 @@ class Pipeline:
         except InvalidRequestError as error:  # a file that changed since it was checked
             return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
-        answer = await self.exchange(request, sinks, order.count)
+        answer = await self.exchange(request, sinks, order.images_expected)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
         if isinstance(result, ImageAnswer) and all(entry.broken for entry in result.entries):
             return await broken_payload(result.entries[0], result)

@@ -1,12 +1,11 @@
-"""Orders for images made of images: `POST /v1/images/edits`."""
+"""Orders for `POST /v1/images/edits`: images from other images."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -16,26 +15,29 @@ from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
 from aimlapi_images.orders.order import (
     Order,
-    check_model,
+    absolute,
+    as_path,
+    check_problems,
     check_spelling,
-    format_asked_by,
-    join_fields,
-    new_id,
-    target_path,
+    collect_fields,
+    order_id,
+    plain_copy,
+    shown,
 )
 from aimlapi_images.orders.uploads import Upload, open_content
+from aimlapi_images.threads import Threads
 
-_OWN_ARGUMENTS = ("model", "prompt", "image", "image[]", "mask")
+_RESERVED: Final = ("model", "prompt", "image", "image[]", "mask")
 
 
 @attrs.frozen
 class EditOrder(Order):
-    """An order for an image made of images.
+    """An order for an image from other images.
 
     Attributes:
-        fields: The text fields.
-        images: The images to edit or to refer to; the first one is the one that a mask is for.
-        mask: What of it is to be drawn anew, or `None`.
+        fields: The text fields of the form.
+        images: The images to edit or to refer to. A mask applies to the first one.
+        mask: Marks what to redraw in the first image, or `None`.
     """
 
     fields: Mapping[str, Any]
@@ -58,13 +60,8 @@ class EditOrder(Order):
         if self.mask:
             files.append(("mask", self.mask.part()))
         headers = {"X-Client-Request-Id": self.request_id(attempt)}
-        return {
-            "method": "POST",
-            "url": schema.EDITS_PATH,
-            "headers": headers,
-            "data": {name: _as_text(name, value) for name, value in self.fields.items()},
-            "files": files,
-        }
+        form = {"data": dict(self.fields), "files": files}
+        return {"method": "POST", "url": schema.EDITS_PATH, "headers": headers, **form}
 
 
 async def new_edit(
@@ -77,78 +74,67 @@ async def new_edit(
     options: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
     order: str | None = None,
+    threads: Threads,
 ) -> EditOrder:
-    """Check what a caller asks for, read the images, and make it an order.
+    """Check the caller's arguments, read the images and build an order.
 
     Args:
         prompt: What the image is to become.
-        image: One image or a list of them; see `inputs.ImageInput`.
-        mask: What of the first one is to be drawn anew, or `None`.
-        model: The model's name. The fields of one that the schema does not describe are sent unchecked.
-        parameters: Text fields of the request by name; those that are `None` are not sent.
-        options: More of them, for what the caller's signature does not name.
-        to: Where to write the image. Its extension says the format, if no field does, and follows it otherwise.
+        image: One image or a list of them; see `image_input.ImageInput`.
+        mask: Marks what to redraw in the first image, or `None`.
+        model: The model's name. Fields for a model that the schema does not describe are sent unchecked.
+        parameters: Text fields of the form by name; those that are `None` are not sent.
+        options: Further text fields, by name.
+        to: Where to write the image. Its extension sets the format if no field does, and otherwise follows it.
         order: The order's id; a new one if `None`.
+        threads: Where images are read and checked.
 
     Raises:
-        InvalidRequestError: The request, an image or the mask cannot be right, or `to` cannot be written.
+        InvalidRequestError: The request, an image or the mask is not valid, or `to` cannot be written.
     """
-    check_model(model)
-    others = join_fields({**parameters, "model": model}, options, _OWN_ARGUMENTS)
-    path = target_path(to)
-    if model in schema.edit_models() and "output_format" not in others:
-        others |= format_asked_by(path, model, schema.edit_request())
-    fields = {"prompt": prompt, **{name: others[name] for name in sorted(others)}}
-    _check_fields(fields, model)
-    new = EditOrder(id=new_id(order), to=path, fields=fields, images=(), mask=None)
-    new.check()
-    images = await _read_images(image)
-    return attrs.evolve(new, images=images, mask=None if mask is None else await _read_mask(mask, images[0]))
+    described = model in schema.edit_models()
+    request = schema.edit_request() if described else None
+    given = None if to is None else as_path(to, "to")
+    fields = collect_fields(model, parameters, options, reserved=_RESERVED, to=given, request=request)
+    fields = {"prompt": prompt, **dict(sorted({**fields, "model": model}.items()))}
+    if request is not None:
+        check_spelling(fields, request["properties"])
+    check_problems(schema.edit_problems(fields), described=described)
+    _check_values(fields)
+    new = EditOrder(
+        id=order_id(order),
+        to=given and absolute(given),
+        to_given=given,
+        fields=plain_copy(fields),
+        images=(),
+        mask=None,
+    )
+    new.check()  # before any file is read
+    images = await _read_images(image, threads)
+    return attrs.evolve(new, images=images, mask=await _read_mask(mask, images[0], threads))
 
 
-def _check_fields(fields: Mapping[str, Any], model: str) -> None:
-    problems = schema.edit_problems(fields)
-    if model in schema.edit_models():
-        known = schema.edit_request()["properties"]
-        check_spelling([name for name in fields if name not in known], known)
-    else:
-        problems = [each for each in problems if each.field == "prompt"]
-    if problems:
-        raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
+def _check_values(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        try:
-            (name + _as_text(name, value)).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError(f"{name} cannot be sent as UTF-8: {error}") from error
+        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")
 
 
-def _as_text(name: str, value: object) -> str:
-    """A field's value, as forms have it."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float() if math.isfinite(value):
-            return str(value)
-    raise InvalidRequestError(f"{name} is {value!r}, and a form's field has to be text, a number, true or false")
-
-
-async def _read_images(image: Any) -> tuple[Upload, ...]:
+async def _read_images(image: Any, threads: Threads) -> tuple[Upload, ...]:
     rules = schema.edit_files("image[]")
     alone = isinstance(image, str | bytes | bytearray | memoryview) or not isinstance(image, Sequence)
     given = [image] if alone else list(image)
     if not 1 <= len(given) <= rules.at_most:
-        raise InvalidRequestError(f"image is a list of {len(given)}, and has to be one of 1 to {rules.at_most} images")
+        raise InvalidRequestError(f"image must be one image or a list of 1 to {rules.at_most}, got {len(given)}")
     labels = ["image"] if len(given) == 1 else [f"image {number}" for number in range(1, len(given) + 1)]
-    return tuple([await read_upload(each, label, rules) for each, label in zip(given, labels, strict=True)])
+    return tuple([await read_upload(each, label, rules, threads) for each, label in zip(given, labels, strict=True)])
 
 
-async def _read_mask(mask: object, first: Upload) -> Upload:
-    upload = await read_upload(mask, "mask", schema.edit_files("mask"))
-    await asyncio.to_thread(_check_mask, upload, first)
+async def _read_mask(mask: object, first: Upload, threads: Threads) -> Upload | None:
+    if mask is None:
+        return None
+    upload = await read_upload(mask, "mask", schema.edit_files("mask"), threads)
+    await threads.run(_check_mask, upload, first)
     return upload
 
 

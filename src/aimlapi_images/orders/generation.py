@@ -1,11 +1,10 @@
-"""Orders for images made of words: `POST /v1/images/generations`."""
+"""Orders for `POST /v1/images/generations`: images from a prompt."""
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
@@ -13,23 +12,23 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.order import (
     Order,
-    check_json,
-    check_model,
+    absolute,
+    as_path,
+    check_problems,
     check_spelling,
-    format_asked_by,
-    join_fields,
-    new_id,
-    plain_format,
-    target_path,
+    collect_fields,
+    normalized_format,
+    order_id,
+    plain_copy,
 )
 from aimlapi_rest.api.images import generate_image
 
-_OWN_ARGUMENTS = ("model", "prompt")
+_RESERVED: Final = ("model", "prompt")
 
 
 @attrs.frozen
-class _AsGiven:
-    """A body for the generated module that is sent as it is, whichever model it is for."""
+class _RawBody:
+    """A body for the generated module that is sent unchanged, for any model."""
 
     fields: Mapping[str, Any]
 
@@ -39,10 +38,10 @@ class _AsGiven:
 
 @attrs.frozen
 class GenerationOrder(Order):
-    """An order for an image made of words.
+    """An order for an image from a prompt.
 
     Attributes:
-        body: What is sent.
+        body: The JSON body.
     """
 
     body: Mapping[str, Any]
@@ -57,13 +56,12 @@ class GenerationOrder(Order):
 
     @property
     def output_format(self) -> str:
-        fields = schema.generation_request(str(self.body["model"]))["properties"]
+        fields = schema.generation_request(self.body["model"])["properties"]
         default = fields.get("output_format", {}).get("x-api-default")
-        return plain_format(self.body.get("output_format") or default or super().output_format)
+        return normalized_format(self.body.get("output_format") or default or super().output_format)
 
     def request(self, attempt: int) -> dict[str, Any]:
-        # The generated module builds the request; its parser is left alone (see `responses`).
-        body = cast(Any, _AsGiven(self.body))
+        body = cast(Any, _RawBody(self.body))
         return generate_image._get_kwargs(body=body, x_client_request_id=self.request_id(attempt))
 
 
@@ -76,48 +74,38 @@ def new_generation(
     to: str | os.PathLike[str] | None = None,
     order: str | None = None,
 ) -> GenerationOrder:
-    """Check what a caller asks for, and make it an order.
+    """Check the caller's arguments and build an order.
 
     Args:
-        prompt: What the image is to show. Empty, and not sent, for a model that works without one.
-        model: The model's name. One that the schema does not describe is sent unchecked.
+        prompt: Description of the image. An empty one is not sent to a model that works without a prompt.
+        model: The model's name. Requests for a model that the schema does not describe are sent unchecked.
         parameters: Fields of the request by name; those that are `None` are not sent.
-        options: More fields, for what the caller's signature does not name.
-        to: Where to write the image. Its extension says the format, if no field does, and follows it otherwise.
+        options: Further fields, by name.
+        to: Where to write the image. Its extension sets the format if no field does, and otherwise follows it.
         order: The order's id; a new one if `None`.
 
     Raises:
-        InvalidRequestError: The schema forbids it, it cannot be sent as JSON, or `to` cannot be written.
+        InvalidRequestError: The schema forbids the request, it cannot be sent as JSON, or `to` cannot be written.
     """
-    check_model(model)
-    fields, path = join_fields(parameters, options, _OWN_ARGUMENTS), target_path(to)
-    if model in schema.known_models() and "output_format" not in fields:
-        fields |= format_asked_by(path, model, schema.generation_request(model))
+    request = schema.generation_request(model) if model in schema.known_models() else None
+    given = None if to is None else as_path(to, "to")
+    fields = collect_fields(model, parameters, options, reserved=_RESERVED, to=given, request=request)
     body = {"model": model, "prompt": prompt, **fields}
-    if model in schema.known_models():
-        request = schema.generation_request(model)
+    if request is not None:
         if prompt == "" and "prompt" not in request.get("required", ()):
             del body["prompt"]
         _check_names(body, model, request["properties"], options or {})
-        problems = schema.generation_problems(body)
-    else:
-        problems = [
-            each for each in schema.generation_problems(body) if each.field == "prompt" and each.rule != "maxLength"
-        ]
-    if problems:
-        raise InvalidRequestError("; ".join(dict.fromkeys(problem.text for problem in problems)))
-    check_json(body)
-    # A copy: the order may wait for long, and the caller's objects may change.
-    new = GenerationOrder(id=new_id(order), to=path, body=copy.deepcopy(body))
+    check_problems(schema.generation_problems(body), described=request is not None)
+    new = GenerationOrder(id=order_id(order), to=given and absolute(given), to_given=given, body=plain_copy(body))
     new.check()
     return new
 
 
 def _check_names(body: Mapping[str, Any], model: str, known: Collection[str], options: Mapping[str, Any]) -> None:
-    """What another model has is no field of this one; what no model has may be new, unless it is misspelt."""
+    """Refuse fields of other models. Options that no model has may be new, unless they are misspelled."""
     foreign = [name for name in body if name not in known and (name not in options or name in schema.all_fields())]
     if foreign:
         raise InvalidRequestError(
-            f"{', '.join(foreign)}: no field of {model}, which has {', '.join(n for n in known if n != 'model')}"
+            f"{model} does not have {', '.join(foreign)}; its fields are {', '.join(n for n in known if n != 'model')}"
         )
-    check_spelling([name for name in body if name not in known], known)
+    check_spelling(body, known)

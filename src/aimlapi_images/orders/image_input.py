@@ -1,8 +1,7 @@
-"""Images as callers give them, made into files that can be sent."""
+"""`ImageInput`: the forms in which callers pass images, and their conversion to uploads."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import io
 import os
@@ -14,116 +13,127 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, Union
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
 from aimlapi_images.models import GeneratedImage
+from aimlapi_images.orders.order import absolute, as_path, shown
 from aimlapi_images.orders.schema import FileRules
 from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, size_of, unreadable
+from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# A path, a file's bytes, a file opened to read bytes, a Pillow image, or one that was generated.
+# A path, a file's bytes, a file opened with 'rb', a Pillow image, or a generated image.
 ImageInput: TypeAlias = Union[str, os.PathLike[str], bytes, bytearray, memoryview, IO[bytes], "Image", GeneratedImage]
 
-_PIECE_BYTES: Final = 2**20
-# What PNG cannot hold, and what it is made into.
+_READ_BYTES: Final = 2**20
+# Pillow modes that PNG does not support, and the modes that they are converted to.
 _PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"} | dict.fromkeys(
     ("CMYK", "F", "HSV", "LAB", "RGBX", "YCbCr"), "RGB"
 )
-_TAKEN: Final = "a path, bytes, a file opened with 'rb', a Pillow image or a GeneratedImage"
 
 
-async def read_upload(value: object, label: str, rules: FileRules) -> Upload:
-    """Read an image that the caller gave, and check its size and its type. What is on the disk stays there.
+async def read_upload(value: object, label: str, rules: FileRules, threads: Threads) -> Upload:
+    """Read and check one image. A file on disk stays there.
 
     Args:
         value: The image; see `ImageInput`.
-        label: What it is called in errors, as `image 2`, and its name where it has none.
-        rules: How large it may be, and of which formats.
+        label: What errors call it, such as `image 2`. Its first word is the file name of an image without one.
+        rules: Allowed size and formats.
+        threads: Where the image is read.
 
     Raises:
-        InvalidRequestError: It cannot be read, is too large, or is no image of these formats.
+        InvalidRequestError: The image cannot be read, is too large or has the wrong format.
     """
-    name, content = await _read(value, label, rules.max_bytes)
+    name, content = await _read(value, label, rules.max_bytes, threads)
     try:
-        format_ = await asyncio.to_thread(_check, content, rules)
+        format_ = await threads.run(_check, content, rules)
     except ValueError as error:
-        shown = label if name is None else f"{label} ({name})"
-        raise InvalidRequestError(f"{shown} {error}") from error
+        raise InvalidRequestError(f"{f'{label} ({name})' if name else label} {error}") from error
     except OSError as error:
         raise unreadable(value, error) from error
-    # A file name may have bytes that its file system could not decode.
-    name = (name or label.partition(" ")[0]).encode("utf-8", "replace").decode("utf-8")
-    return Upload(str(with_extension(Path(name), format_.name)), format_, content)
+    return Upload(str(with_extension(Path(name or label.partition(" ")[0]), format_.name)), format_, content)
 
 
-async def _read(value: object, label: str, max_bytes: int) -> tuple[str | None, Content]:
-    """The name, if there is one, and the bytes, or where they are. Of a file, not much more than may be sent."""
+async def _read(value: object, label: str, max_bytes: int, threads: Threads) -> tuple[str | None, Content]:
+    """An image's file name, if it has one, and its content."""
     match value:
         case str() | os.PathLike():
-            path = _path(value, label)
-            return path.name, await asyncio.to_thread(_find, path)
+            return await threads.run(_find, _local_path(value, label))
         case bytes() | bytearray() | memoryview():
             return None, bytes(value)
         case GeneratedImage(path=Path() as path):
-            return path.name, await asyncio.to_thread(_find, path)
+            return await threads.run(_find, path)
         case GeneratedImage():
             return None, value.data
     if pillow := as_pillow(value):
-        return None, await asyncio.to_thread(encode_png, pillow, label)
-    if not callable(getattr(value, "read", None)):
-        raise InvalidRequestError(f"{label} is {_shorten(value)}, and has to be {_TAKEN}")
-    name = getattr(value, "name", None)
-    return Path(name).name if isinstance(name, str) else None, await _read_file(value, label, max_bytes)
+        return None, await threads.run(encode_png, pillow, label)
+    name = getattr(check_readable(value, label), "name", None)
+    return _file_name(name) if isinstance(name, str) else None, await _read_file(value, label, max_bytes, threads)
 
 
-def _path(value: str | os.PathLike[str], label: str) -> Path:
+def _local_path(value: str | os.PathLike[str], label: str) -> Path:
+    path = as_path(value, label)
     text = os.fspath(value)
-    if not isinstance(text, str):
-        raise InvalidRequestError(f"{label} is the path {text!r}, and has to be one of text")
-    if text.lower().startswith(("http:/", "https:/", "data:")):  # a Path has one slash of two
-        raise InvalidRequestError(
-            f"{label} is the URL {_shorten(text)}: this endpoint takes files alone, so fetch it first"
-        )
+    if text.lower().startswith(("http:/", "https:/", "data:")):  # `Path` keeps one of two slashes
+        raise InvalidRequestError(f"{label} must be a file, got the URL {shown(text)}: download it first")
     if not text or "\0" in text:
-        raise InvalidRequestError(f"{label} is {text!r}, which names no file")
-    return Path(text).absolute()
+        raise InvalidRequestError(f"{label} is not a valid path: {shown(text)}")
+    return path
 
 
-def _find(path: Path) -> StoredFile:
+def _find(path: Path) -> tuple[str, StoredFile]:
+    path = absolute(path)
     try:
         found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
-        raise InvalidRequestError(f"{path} is {kind}, and has to be a file")
-    return StoredFile(path, found.st_size, found.st_mtime_ns)
+        raise InvalidRequestError(f"{path} is {kind}, not a file")
+    return _file_name(path), StoredFile(path, found.st_size, found.st_mtime_ns)
 
 
-async def _read_file(file: Any, label: str, max_bytes: int) -> bytes:
-    """A file object from where it is to its end, or to the first bytes that are too many."""
+def _file_name(path: str | Path) -> str:
+    """The file name, with `?` for what its file system could not decode, since UTF-8 cannot hold that."""
+    return Path(path).name.encode("utf-8", "replace").decode("utf-8")
+
+
+async def _read_file(file: Any, label: str, max_bytes: int, threads: Threads) -> bytes:
+    """Read a file object from its position to its end, or to one byte more than allowed."""
     data = bytearray()
     while len(data) <= max_bytes:
         try:
-            piece = await asyncio.to_thread(file.read, min(_PIECE_BYTES, max_bytes + 1 - len(data)))
+            piece = await threads.run(file.read, min(_READ_BYTES, max_bytes + 1 - len(data)))
             piece = await piece if inspect.isawaitable(piece) else piece
-        except (OSError, ValueError) as error:  # closed, or text that is none
+        except Exception as error:  # closed, not binary, or broken in its own way
             raise InvalidRequestError(f"{label} cannot be read: {error}; open it with 'rb'") from error
         if not isinstance(piece, bytes | bytearray):
-            raise InvalidRequestError(f"{label} gives {type(piece).__name__} when it is read: open it with 'rb'")
+            raise InvalidRequestError(f"{label} must be opened with 'rb': reading it gives {type(piece).__name__}")
         if not piece:
             break
         data += piece
     return bytes(data)
 
 
+def check_readable(value: object, label: str) -> Any:
+    """The value, if it is a file object.
+
+    Raises:
+        InvalidRequestError: It is not, nor any other form of an image.
+    """
+    if not callable(getattr(value, "read", None)):
+        forms = "a path, bytes, a file opened with 'rb', a Pillow image or a GeneratedImage"
+        raise InvalidRequestError(f"{label} must be {forms}, got {shown(value)}")
+    return value
+
+
 def as_pillow(value: object) -> Image | None:
-    """The value, if it is an image of Pillow's. Pillow is not loaded for it."""
+    """The value, if it is a Pillow image. Does not import Pillow."""
     module = sys.modules.get("PIL.Image")
     return value if module is not None and isinstance(value, module.Image) else None
 
 
 def encode_png(image: Image, label: str) -> bytes:
-    """A Pillow image as a PNG.
+    """Encode a Pillow image as a PNG.
 
     Raises:
         InvalidRequestError: It cannot be encoded, or its file cannot be read.
@@ -132,37 +142,37 @@ def encode_png(image: Image, label: str) -> bytes:
     try:
         mode = _PNG_MODES.get(image.mode)
         (image.convert(mode) if mode else image).save(file, "PNG")
-    except (OSError, ValueError, SystemError) as error:
+    except Exception as error:  # whatever Pillow raises for a broken file
         raise InvalidRequestError(f"{label} cannot be encoded as a PNG: {error}") from error
     return file.getvalue()
 
 
 def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
-    """Check the size, in bytes, and the type of an open image file.
+    """Check the size and the format of an open image file.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+        rules: Allowed size and formats.
 
     Raises:
-        ValueError: One of them is wrong; the message goes on after the file's name.
-        OSError: It cannot be read.
+        ValueError: One of them is not allowed. The message continues a sentence that begins with the file's name.
+        OSError: The file cannot be read.
     """
     if size == 0:
         raise ValueError("is empty")
     if size > rules.max_bytes:
-        raise ValueError(f"has more than {rules.max_bytes:,} bytes, the most that is allowed")
+        raise ValueError(f"has more than the allowed {rules.max_bytes:,} bytes")
     allowed = " or ".join(rules.formats)
     try:
         format_ = read_file_format(file, size)
     except ValueError as error:
-        raise ValueError(f"has {error}; it has to be {allowed}") from error
+        raise ValueError(f"must be {allowed}: {error}") from error
     if format_.name not in rules.formats:
-        raise ValueError(f"is {format_.name}, by its bytes, and has to be {allowed}")
+        raise ValueError(f"must be {allowed}, but its bytes are {format_.name}")
     return format_
 
 
 def _check(content: Content, rules: FileRules) -> ImageFormat:
     with open_content(content) as file:
         return check_file(file, size_of(content), rules)
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""What one order is, whatever endpoint it goes to, and the checks that all orders share."""
+"""`Order`: what one paid request asks for, and the checks that all endpoints share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import difflib
 import json
 import os
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -18,168 +18,224 @@ from aimlapi_images.media.files import check_target
 from aimlapi_images.media.formats import format_of, with_extension
 from aimlapi_images.media.json_values import number
 from aimlapi_images.orders import schema
+from aimlapi_images.orders.schema_messages import Problem
 
-_DEFAULT_FORMAT = "png"
-_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
-_COUNTED_BY = ("n", "num_images")
-# What the models give at the most, and what an answer may be long for.
-_MOST_IMAGES = 10
-# The schema does not say what a price depends on: what makes an image larger, better or more than one.
-_PRICED_BY = (
-    *("model", *_COUNTED_BY, "quality"),
+_DEFAULT_FORMAT: Final = "png"
+_FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
+_COUNT_FIELDS: Final = ("n", "num_images")
+# The most that any model returns. It limits how large an answer may be.
+_MAX_IMAGES: Final = 10
+# The schema does not say what the price depends on: these fields set the size, the quality and the number of images.
+_PRICE_FIELDS: Final = (
+    *("model", *_COUNT_FIELDS, "quality"),
     *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
 )
+_LAST_ATTEMPT: Final = 9999
 
 
 @attrs.frozen
 class Order(abc.ABC):
-    """One image that is paid for once, however many attempts it takes.
+    """One request that is paid for once, however many attempts it takes.
 
     Attributes:
         id: Names the order at the provider; each attempt is sent as `<id>.<attempt>`.
-        to: Where the image is to be written, or `None` to keep it in memory alone.
+        to: Absolute path to write the image to, or `None` to keep it in memory.
+        to_given: The same path as the caller wrote it, for messages and results.
     """
 
     id: str
     to: Path | None
+    to_given: Path | None
 
     @property
     @abc.abstractmethod
     def prompt(self) -> str:
-        """What the image is to show."""
+        """Description of the image."""
 
     @property
     @abc.abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """What is sent beside the prompt."""
+        """The other fields of the request."""
 
     @abc.abstractmethod
     def request(self, attempt: int) -> dict[str, Any]:
-        """One attempt's request, in the words of `httpx.AsyncClient.build_request`."""
+        """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt."""
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What decides the price: orders of one kind cost about the same."""
+        """The fields that decide the price: orders of one kind cost about the same."""
         parameters = self.parameters
-        return type(self), *(repr(parameters.get(name)) for name in _PRICED_BY)
+        return type(self), *(repr(parameters.get(name)) for name in _PRICE_FIELDS)
 
     @property
-    def count(self) -> int:
-        """How many images were asked for, from 1 to 10."""
-        asked = (number(self.parameters.get(name)) or 1 for name in _COUNTED_BY)
-        return int(min(max(1, *asked), _MOST_IMAGES))
+    def images_expected(self) -> int:
+        """How many images the order asks for, from 1 to 10."""
+        counts = (number(self.parameters.get(name)) or 1 for name in _COUNT_FIELDS)
+        return int(min(max(1, *counts), _MAX_IMAGES))
 
     def request_id(self, attempt: int) -> str:
-        """The client request id of one attempt, counted from 1."""
+        """The client request id of an attempt, counted from 1."""
         return f"{self.id}.{attempt}"
 
     @property
     def target(self) -> Path | None:
-        """The file that is to be written, if the image comes in the format that was asked for."""
+        """The file to be written, without symbolic links, if the image comes in the format that was asked for."""
         return None if self.to is None else Path(with_extension(self.to.resolve(), self.output_format))
+
+    def as_given(self, path: Path) -> Path:
+        """A written path in the form of the caller's `to`: relative if that was relative."""
+        return path if self.to_given is None else self.to_given.with_name(path.name)
 
     @property
     def output_format(self) -> str:
-        """The format that was asked for, or is the API's default."""
-        return plain_format(self.parameters.get("output_format", _DEFAULT_FORMAT))
+        """The format that was asked for, or else the API's default."""
+        return normalized_format(self.parameters.get("output_format", _DEFAULT_FORMAT))
 
     def check(self) -> None:
-        """Check the order's id, and that the image could be written, before it costs anything.
+        """Check the order's id, and that the image can be written, before the order costs anything.
 
         Raises:
-            InvalidRequestError: One of them cannot be right.
+            InvalidRequestError: The id is not valid, or the image cannot be written.
         """
-        # The longest suffix that an attempt may add has to fit the documented 128 characters.
-        if problems := schema.request_id_problems(self.request_id(9999)):
-            raise InvalidRequestError(f"order {self.id!r} cannot name a request: with its attempt, {problems[0].text}")
-        if self.to is None:
+        # The documented limit of 128 characters includes the longest suffix.
+        if problems := schema.request_id_problems(self.request_id(_LAST_ATTEMPT)):
+            raise InvalidRequestError(
+                f"order {shown(self.id)} cannot be used as a request id: with its attempt, {problems[0].text}"
+            )
+        if self.to_given is None:
             return
         try:
-            check_target(self.to, self.output_format)
+            check_target(self.to_given, self.output_format)
         except OSError as error:
-            raise InvalidRequestError(f"the image could not be written: {error.strerror}: {error.filename}") from error
+            raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
         except ValueError as error:  # a null character
-            raise InvalidRequestError(f"the image could not be written to {str(self.to)!r}: {error}") from error
+            raise InvalidRequestError(f"the image cannot be written to {str(self.to_given)!r}: {error}") from error
 
 
-def new_id(order: str | None) -> str:
-    """The caller's id for an order, or a new one."""
+def order_id(order: str | None) -> str:
+    """The caller's order id if it is a non-empty string, or a new one for `None`."""
     if not isinstance(order, str | None) or order == "":
-        raise InvalidRequestError(f"order is {order!r}, and has to be an id")
+        raise InvalidRequestError(f"order must be a non-empty string, got {shown(order)}")
     return uuid.uuid4().hex if order is None else order
 
 
-def target_path(to: str | os.PathLike[str] | None) -> Path | None:
-    """The caller's `to` as a path."""
-    if not isinstance(to, str | os.PathLike | None):
-        raise InvalidRequestError(f"to is {to!r}, and has to be a path")
-    return None if to is None else Path(to)
+def as_path(value: object, name: str) -> Path:
+    """An argument that must be a path, and not one of bytes."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise InvalidRequestError(f"{name} must be a path, got {shown(value)}")
+    return Path(text)
 
 
-def plain_format(name: object) -> str:
-    """A format's name as we have it, from one that a model may have for it."""
-    return _FORMATS.get(str(name), str(name))
+def absolute(path: Path) -> Path:
+    """The absolute path, which a later change of the working directory does not move."""
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise InvalidRequestError(f"{path} is relative, and there is no working directory: {error.strerror}") from error
 
 
-def format_asked_by(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
-    """`fox.jpg` asks for a JPEG, where no field says what to make.
+def collect_fields(
+    model: object,
+    parameters: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+    *,
+    reserved: Collection[str],
+    to: Path | None,
+    request: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The fields to send beside model and prompt, without those that are `None`.
 
     Args:
-        to: Where the image is to be written.
-        model: Its model's name.
-        request: The schema of the model's request. One that has no list of formats is left to its API.
-
-    Returns:
-        The field to send, if there is one.
+        model: The model's name.
+        parameters: Fields that the caller's signature names.
+        options: Further fields, by name.
+        reserved: Names that cannot be given as options.
+        to: Where to write the image; `fox.jpg` asks for a JPEG if no field sets the format.
+        request: Schema of the model's request, or `None` if the schema does not describe the model.
 
     Raises:
-        InvalidRequestError: The model makes images, but none that could have this extension.
+        InvalidRequestError: The model or the options are not valid, or the model cannot make the format.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
+    if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
+        raise InvalidRequestError(f"options must be a mapping from field names to values, got {shown(options)}")
+    fields = {name: value for name, value in parameters.items() if value is not None}
+    if twice := [name for name in options or () if name in fields or name in reserved]:
+        raise InvalidRequestError(f"options cannot set {', '.join(twice)}: pass it as an argument")
+    fields |= {name: value for name, value in (options or {}).items() if value is not None}
+    if request is not None and "output_format" not in fields:
+        fields |= format_field(to, model, request)
+    return fields
+
+
+def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
+    """The field `output_format` that the extension of a path asks for.
+
+    Args:
+        to: Where to write the image.
+        model: The model's name.
+        request: Schema of the model's request. Without a list of formats, the format is left to the API.
+
+    Returns:
+        The field to send, or nothing.
+
+    Raises:
+        InvalidRequestError: The model makes no images of this format.
     """
     asked = None if to is None else format_of(to)
     known = request["properties"].get("output_format", {}).get("enum", ())
     if asked is None or not known:
         return {}
     for value in known:
-        if plain_format(value) == asked:
+        if normalized_format(value) == asked:
             return {"output_format": value}
     made = ", ".join(str(value) for value in known if value)
-    raise InvalidRequestError(f"{to}: {model} makes no {asked}, but {made}: change the extension, or set output_format")
+    raise InvalidRequestError(f"{to}: {model} cannot make {asked}, only {made}: change the extension or output_format")
 
 
-def join_fields(
-    parameters: Mapping[str, Any], options: Mapping[str, Any] | None, own: Collection[str]
-) -> dict[str, Any]:
-    """The fields to send: those that are not `None`.
+def normalized_format(name: object) -> str:
+    """A format's usual name, from a model's name for it."""
+    return _FORMAT_ALIASES.get(str(name), str(name))
+
+
+def check_problems(problems: Iterable[Problem], *, described: bool) -> None:
+    """Refuse a request with all of its problems in one error.
 
     Args:
-        parameters: Those that the caller's signature names.
-        options: Others, by name.
-        own: Names that cannot come as options.
+        problems: What the schema says is wrong.
+        described: Whether the schema describes the model. If not, only a missing or empty prompt is refused.
     """
-    if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
-        raise InvalidRequestError(f"options is {options!r}, and has to be a mapping from field names to values")
-    fields = {name: value for name, value in parameters.items() if value is not None}
-    if twice := [name for name in options or () if name in fields or name in own]:
-        raise InvalidRequestError(f"{', '.join(twice)} in options: pass it as an argument of its own")
-    return {**fields, **{name: value for name, value in (options or {}).items() if value is not None}}
+    texts = [each.text for each in problems if described or (each.field == "prompt" and each.rule != "maxLength")]
+    if texts:
+        raise InvalidRequestError("; ".join(dict.fromkeys(texts)))
 
 
-def check_model(model: object) -> None:
-    """A model has a name."""
-    if not isinstance(model, str) or not model.strip():
-        raise InvalidRequestError(f"model is {model!r}, and has to be the name of one")
+def check_spelling(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse misspelled fields, which the API would ignore. Other unknown fields are sent, since they may be new."""
+    for name in names:
+        if name not in known and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.85)):
+            raise InvalidRequestError(f"{name} in options is not a field of this model: did you mean {close[0]}?")
 
 
-def check_spelling(unknown: Collection[str], known: Collection[str]) -> None:
-    """A field that the schema does not have is sent, unless it looks like one that it has: the API would ignore it."""
-    for name in unknown:
-        if meant := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
-            raise InvalidRequestError(f"{name} in options is no field of this model: is {meant[0]} meant?")
+def shown(value: object) -> str:
+    """A value in a message, of at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def check_json(body: Mapping[str, Any]) -> None:
-    """A body has to be what JSON can say."""
-    try:
-        json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"the request cannot be sent as JSON: {error}") from error
+def plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy fields as plain JSON values: the order may wait for long, and the caller's objects may change.
+
+    Raises:
+        InvalidRequestError: A field cannot be sent as JSON or as UTF-8.
+    """
+    copied = {}
+    for name, value in fields.items():
+        try:
+            text = json.dumps([name, value], ensure_ascii=False, allow_nan=False)
+            copied[name] = json.loads(text.encode("utf-8"))[1]
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"field {name!a} cannot be sent: {error}") from error
+    return copied

@@ -15,6 +15,7 @@ from PIL import Image
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, emulator, mask_from_box
 from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.threads import Threads
 from conftest import KEY, PIXEL_ANSWER, Script, scripted
 
 MODEL = "openai/gpt-image-1-5"
@@ -246,8 +247,8 @@ async def test_the_openai_sdk_edits_with_the_emulator(emulator_url: str, tmp_pat
             await client.images.edit(model=MODEL, prompt="x", image=png())  # as application/octet-stream
 
 
-async def test_the_order_hides_what_is_uploaded() -> None:
-    order = await new_edit("x", png(), model=MODEL, parameters={}, mask=mask_from_box(png(), BOX))
+async def test_the_order_hides_what_is_uploaded(threads: Threads) -> None:
+    order = await new_edit("x", png(), model=MODEL, parameters={}, mask=mask_from_box(png(), BOX), threads=threads)
 
     assert "IHDR" not in repr(order)
     assert "content=<" in repr(order)

@@ -1,0 +1,213 @@
+"""What all orders share: ids, fields, formats and where the image goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aimlapi_images import InvalidRequestError
+from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.generation import GenerationOrder, new_generation
+from aimlapi_images.orders.order import Order, format_field
+from aimlapi_images.threads import Threads
+from conftest import PIXEL, PIXEL_ANSWER, scripted
+
+MODEL = "openai/gpt-image-1-5"
+
+
+def generation(**arguments: Any) -> GenerationOrder:
+    return new_generation(**{"prompt": "x", "model": MODEL, "parameters": {}, **arguments})
+
+
+@pytest.fixture(params=["generation", "edit"])
+async def build(request: pytest.FixtureRequest, threads: Threads) -> Any:
+    """Builds either kind of order."""
+
+    async def build(**arguments: Any) -> Order:
+        arguments = {"prompt": "x", "model": MODEL, "parameters": {}, **arguments}
+        if request.param == "generation":
+            return new_generation(**arguments)
+        return await new_edit(image=PIXEL, threads=threads, **arguments)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": ""}, "prompt .*empty"),
+        ({"prompt": " \n\t"}, "prompt .*empty"),
+        ({"prompt": None}, "prompt .*None"),
+        ({"prompt": "x" * 32_001}, "prompt .*32,001"),
+        ({"prompt": "\ud800"}, "field 'prompt' cannot be sent: .*surrogates"),
+        ({"parameters": {"size": "1x1"}}, "size .*'1x1'"),
+        ({"parameters": {"quality": "best"}}, "quality .*'best'"),
+        ({"parameters": {"output_compression": 101}}, "output_compression .*101"),
+        ({"parameters": {"output_compression": "9"}}, "output_compression .*'9'"),
+        ({"parameters": {"background": "transparent", "output_format": "jpeg"}}, 'needs output_format "png" or "webp"'),
+        ({"parameters": {"size": "1024x1024"}, "options": {"size": "1024x1536"}}, "options cannot set size: pass it"),
+        ({"options": {"prompt": "y"}}, "options cannot set prompt: pass it as an argument"),
+        ({"options": {"model": "y"}}, "options cannot set model"),
+        ({"options": {"output_fromat": "png"}}, "output_fromat .* not a field of this model: did you mean output_for"),
+        ({"options": {"a\ud800": "x"}}, r"field 'a\\ud800' cannot be sent: .*surrogates"),
+        ({"options": {"seed": 10**5000}}, "field 'seed' cannot be sent"),
+        ({"options": [("n", 1)]}, "options must be a mapping from field names to values, got .*"),
+        ({"options": {1: 2}}, "options must be a mapping from field names to values, got {1: 2}"),
+        ({"model": None}, "model must be the name of a model, got None"),
+        ({"model": " "}, "model must be the name of a model, got ' '"),
+        ({"model": "acme/new", "prompt": ""}, "prompt .*empty"),
+        ({"order": 5}, "order must be a non-empty string, got 5"),
+        ({"order": ""}, "order must be a non-empty string, got ''"),
+        ({"order": " "}, "order ' ' cannot be used as a request id"),
+        ({"order": "my order"}, "order 'my order' cannot be used as a request id: with its attempt, "),
+        ({"order": "a" * 124}, "cannot be used as a request id: .*129.*128|cannot be used as a request id: .*128.*129"),
+        ({"to": 5}, "to must be a path, got 5"),
+        ({"to": os.fsencode("cat.png")}, "to must be a path, got b'cat.png'"),
+        ({"to": "a\0b"}, r"cannot be written to 'a\\x00b': .*null"),
+        ({"to": "missing/cat.png"}, "the image cannot be written: .*missing"),
+        ({"to": "cat.gif"}, "cat.gif: openai/gpt-image-1-5 cannot make gif, only png, jpeg, webp: change the"),
+    ],
+)
+async def test_invalid_arguments_are_refused(build: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        await build(**arguments)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+async def test_an_unknown_model_has_no_limits(build: Any) -> None:
+    order = await build(model="acme/new", prompt="x" * 40_000, options={"size": "7x7"})
+
+    assert len(order.prompt) == 40_000
+    assert order.parameters == {"model": "acme/new", "size": "7x7"}
+
+
+async def test_the_longest_prompt_and_id_are_accepted(build: Any) -> None:
+    order = await build(prompt="x" * 32_000, order="a" * 123)
+
+    assert order.request(9999)["headers"]["X-Client-Request-Id"] == "a" * 123 + ".9999"
+
+
+async def test_ids_are_unique(build: Any) -> None:
+    assert (await build()).id != (await build()).id
+
+
+async def test_all_problems_are_in_one_error(build: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"prompt .*empty.*; .*size|size.*; .*prompt .*empty"):
+        await build(prompt="", parameters={"size": "1x1"})
+
+
+async def test_later_changes_by_the_caller_do_not_reach_the_order() -> None:
+    tags = ["a"]
+    order = generation(model="acme/new", options={"tags": tags})
+
+    tags.append("b")
+
+    assert order.parameters["tags"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("missing/trex.png", "the folder does not exist: .*missing"),
+        ("file.png/trex.png", "the folder does not exist: .*file.png"),
+        ("file.png", "a file is there already: .*file.png"),
+        ("file", "a file is there already: .*file.png"),
+        ("folder", "this is a folder, not a file: .*folder"),
+        ("x" * 300, "name too long"),
+        (".", "this names a folder"),
+    ],
+)
+async def test_a_path_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Any, to: str, message: str
+) -> None:
+    (tmp_path / "file.png").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InvalidRequestError, match=f"(?i){message}"):
+        await build(to=to)
+
+    assert (tmp_path / "file.png").read_text() == "kept"
+
+
+async def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Any) -> None:
+    # Permissions are not changed, because root ignores them.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+
+    with pytest.raises(InvalidRequestError, match="the folder is not writable"):
+        await build(to=tmp_path / "trex.png")
+
+
+async def test_a_relative_path_is_refused_where_there_is_no_working_directory(
+    monkeypatch: pytest.MonkeyPatch, build: Any
+) -> None:
+    def getcwd() -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", getcwd)
+
+    with pytest.raises(InvalidRequestError, match="trex is relative, and there is no working directory"):
+        await build(to="trex")
+
+
+async def test_a_relative_path_stays_where_it_was_when_the_order_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+
+    def move(request: httpx.Request) -> httpx.Response:
+        monkeypatch.chdir(tmp_path / "there")
+        return httpx.Response(200, json={"data": PIXEL_ANSWER["data"] * 2})
+
+    client, _ = scripted(move)
+    monkeypatch.chdir(tmp_path / "here")
+
+    image = await client.generate("x", to="fox")
+
+    assert [each.path for each in (image, *image.others)] == [Path("fox.png"), Path("fox-2.png")]
+    assert (tmp_path / "here" / "fox.png").read_bytes() == PIXEL
+    assert (tmp_path / "here" / "fox-2.png").read_bytes() == PIXEL
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_the_target_has_the_extension_of_the_format_and_no_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    order = generation(to=tmp_path / "link" / "fox", parameters={"output_format": "jpeg"})
+
+    assert order.target == tmp_path.resolve() / "real" / "fox.jpg"
+    assert order.to == tmp_path / "link" / "fox"
+    assert generation().target is None
+
+
+def test_an_extension_asks_for_the_models_own_spelling_of_a_format() -> None:
+    request = {"properties": {"output_format": {"enum": [None, "png", "jpg"]}}}
+
+    assert format_field(Path("fox.jpeg"), "acme/new", request) == {"output_format": "jpg"}
+    assert format_field(Path("fox.gif"), "acme/new", {"properties": {}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, 1), ({"n": 3}, 3), ({"num_images": "4"}, 4), ({"n": 0}, 1), ({"n": "many"}, 1), ({"n": 10**9}, 10)],
+)
+def test_an_order_expects_as_many_images_as_it_asks_for(fields: dict[str, Any], expected: int) -> None:
+    assert generation(model="acme/new", options=fields).images_expected == expected
+
+
+def test_orders_that_cost_the_same_are_of_one_kind() -> None:
+    kinds = [
+        generation(prompt=prompt, parameters={"quality": quality}).kind
+        for prompt in "ab"
+        for quality in ("low", "high")
+    ]
+
+    assert kinds[0] == kinds[2] != kinds[1] == kinds[3]
