@@ -61,7 +61,7 @@ answers = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(answers, min_size=1, max_size=4))
 def test_any_answers_give_an_image_or_an_error_of_the_tree(script: list[tuple[int, dict[str, str], bytes]]) -> None:
     turns = iter(script)

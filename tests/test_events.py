@@ -129,7 +129,7 @@ async def noted(notes: list[events.Event], event: events.Event) -> None:
 
 @pytest.mark.parametrize("observer", [plain, partial(plain), [].append, print, object.__repr__])
 def test_an_observer_that_is_not_async_is_refused_at_once(observer: Any) -> None:
-    with pytest.raises(errors.InvalidRequestError, match=r"observer is .* has to be an async function: async def"):
+    with pytest.raises(errors.InvalidRequestError, match=r"observer must be an async function"):
         ImageClient(KEY, observer=observer)
 
 
@@ -137,7 +137,7 @@ def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None
     script = Script(OK)
     told: Any = lambda event: None  # noqa: E731
 
-    with pytest.raises(errors.InvalidRequestError, match="the observer gave None, and has to be an async function"):
+    with pytest.raises(errors.InvalidRequestError, match=r"observer must be an async function .* returned None"):
         order(script, told)
 
     assert script.requests == []
@@ -176,7 +176,7 @@ def test_an_observer_that_fails_does_not_hide_an_error() -> None:
     with pytest.raises(errors.APIStatusError) as caught:
         order(script, Diary(script, fails_at=events.Failed))
 
-    assert caught.value.__notes__ == ["the observer failed, too: OSError('the disk is full')"]
+    assert caught.value.__notes__ == ["the observer failed as well: OSError('the disk is full')"]
 
 
 def test_the_log_has_one_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,9 +187,9 @@ def test_the_log_has_one_line_for_each_step(caplog: pytest.LogCaptureFixture) ->
 
     lines = [record.getMessage() for record in caplog.records if record.name == "aimlapi_images"]
     assert lines[:-1] == [
-        "order o1: attempt 1 is sent as o1.1",
-        "order o1: attempt 1 failed and is tried again in 0.0 s: HTTP 500: Later.",
-        "order o1: attempt 2 is sent as o1.2",
+        "order o1: sending attempt 1 as o1.1",
+        "order o1: attempt 1 failed, retrying in 0.0 s: HTTP 500: Later.",
+        "order o1: sending attempt 2 as o1.2",
         f"order o1: generated in attempt 2, $0.0500, {URL}",
     ]
     assert lines[-1].startswith("order o1: delivered: png, 69 bytes")

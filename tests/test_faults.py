@@ -89,9 +89,9 @@ def _chunked(body: bytes) -> bytes:
 _JSON = json.dumps(PIXEL_ANSWER).encode()
 _FLOOD = b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-Flood-%d: %s\r\n" % (number, b"x" * 1000) for number in range(500))
 _ENDLESS = Reply([b"HTTP/1.1 200 OK\r\n\r\n" + b'{"data": "', *[bytes(2**20).replace(b"\0", b"A")] * 101])
-_NO_ANSWER = "sent, but no whole answer came.*may have been billed"
-_NO_IMAGE = "without an image in it"
-_NOT_AN_IMAGE = "not an image"
+_NO_ANSWER = "sent, but no complete answer came.*may have been billed"
+_NO_IMAGE = "without an image"
+_NOT_AN_IMAGE = "not a valid image"
 _PAID = "generated and paid for, but could not be fetched"
 
 ANSWERS = [
@@ -149,7 +149,7 @@ ANSWERS = [
         [reply(200, HTML)],
         UNKNOWN,
         errors.OutcomeUnknownError,
-        "not the API's JSON .26 bytes beginning b'<html>",
+        "not the API's JSON .26 bytes beginning with b'<html>",
     ),
     Fault("empty body", [reply(200)], UNKNOWN, errors.OutcomeUnknownError, "not the API's JSON .an empty body"),
     Fault("204", [Reply([b"HTTP/1.1 204 No Content\r\n\r\n"])], UNKNOWN, errors.OutcomeUnknownError, "HTTP 204"),

@@ -49,7 +49,7 @@ def test_the_base_url_may_end_with_v1_or_not(given: str | None, environment: dic
 
 @pytest.mark.parametrize("host", ["api.aimlapi.com", "gateway.corp.", "8.8.8.8", "[2001:4860:4860::8888]:8080"])
 def test_a_key_that_goes_unencrypted_is_warned_of_where_the_client_is_made(host: str) -> None:
-    with pytest.warns(UserWarning, match="the API key goes to .* unencrypted, .* use https") as warned:
+    with pytest.warns(UserWarning, match="the API key is sent to .* unencrypted: use https") as warned:
         ImageClient(KEY, base_url=f"http://{host}")
 
     assert [each.filename for each in warned] == [__file__]

@@ -111,7 +111,7 @@ async def test_a_name_that_leads_to_one_is_hung_up_on_before_anything_is_sent(
     async with ImageClient(
         KEY, transport=script.transport, download_transport=httpx.AsyncHTTPTransport(), retry=retry
     ) as client:
-        with pytest.raises(errors.DownloadError, match=r"localhost is at .*, which is not a public address"):
+        with pytest.raises(errors.DownloadError, match=r"localhost has the address .*, which is not public"):
             await client.generate("x")
 
     assert [each for each in received if each] == []

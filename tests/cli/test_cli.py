@@ -257,7 +257,7 @@ def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkey
     code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--deadline", "0.5")
 
     assert code == 4
-    assert "the deadline of 0.5 s was reached during the wait before another attempt, after 1 attempt" in err
+    assert "the deadline of 0.5 s was reached during waiting before another attempt, after 1 attempt" in err
     assert "it is not billed; the last one ended with: not sent, no connection" in err
 
 

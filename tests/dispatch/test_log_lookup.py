@@ -113,7 +113,7 @@ def test_it_is_not_sent_again_if_the_log_does_not_know_it_in_time() -> None:
     (error,), spending = order(provider, longest_log_wait=30.0)
 
     assert isinstance(error, errors.OutcomeUnknownError)
-    assert "The provider's log does not have it yet" in str(error)
+    assert "The provider's log does not list it yet" in str(error)
     assert (error.log, error.may_be_billed) == (None, True)
     assert 25.0 <= provider.looks[-1] <= 30.1
     assert (provider.posts, spending.unknown_outcomes) == (["o0.1"], 1)
@@ -171,7 +171,7 @@ def test_a_deadline_ends_the_wait_for_the_log() -> None:
         async with ImageClient(KEY, transport=provider.transport, retry=retry) as client:
             await client.generate("x", deadline=20)
 
-    with pytest.raises(errors.DeadlineExceededError, match="the wait for the provider's log") as caught:
+    with pytest.raises(errors.DeadlineExceededError, match="waiting for the provider's log") as caught:
         run_in_virtual_time(main())
 
     assert (caught.value.phase, caught.value.may_be_billed) == ("log", True)

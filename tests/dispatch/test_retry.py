@@ -270,10 +270,10 @@ async def refusing(request: httpx.Request) -> httpx.Response:
 
 
 DEADLINES: list[tuple[Any, str, bool, str]] = [
-    (slow, "request", True, "the wait for the API's answer, after 1 attempt; it may be billed"),
-    (slow_download, "download", True, "the download, .* its image is at https://cdn.example/a.png"),
-    (failing, "backoff", False, "the wait before another attempt, .* it is not billed; .* HTTP 500: Something wrong"),
-    (refusing, "queue", False, "the wait for its turn, after 2 attempts; it is not billed; .* HTTP 429"),
+    (slow, "request", True, "waiting for the API's answer, after 1 attempt; it may be billed"),
+    (slow_download, "download", True, "while downloading, .* its image URLs are https://cdn.example/a.png"),
+    (failing, "backoff", False, "waiting before another attempt, .* it is not billed; .* HTTP 500: Something wrong"),
+    (refusing, "queue", False, "waiting for its turn, after 2 attempts; it is not billed; .* HTTP 429"),
 ]
 
 
@@ -310,7 +310,7 @@ def test_waiting_for_a_turn_counts_as_well() -> None:
 
 @pytest.mark.parametrize("deadline", [0, -1, float("inf"), float("nan"), "5", True])
 async def test_a_deadline_that_makes_no_sense_is_refused(deadline: Any) -> None:
-    with pytest.raises(errors.InvalidRequestError, match=r"deadline is .*has to be more than 0"):
+    with pytest.raises(errors.InvalidRequestError, match=r"deadline must be a number greater than 0"):
         ImageClient(KEY, deadline=deadline)
 
 

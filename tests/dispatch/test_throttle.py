@@ -189,7 +189,7 @@ def test_no_credits_stop_the_queue_before_it_is_sent(status: int, kind: type[err
     assert all(type(each) is kind and not each.may_be_billed for each in results[5:])
     assert posts == 5 + 3 + 1 + 1  # five answered, those under way with the refused one, and the later one
     assert [each.order for each in results[5:]] == [f"o{number}" for number in range(5, 100)]
-    assert "not sent, as another order was refused: HTTP" in str(results[99])
+    assert "not sent, as another order was refused: You've run out of credits" in str(results[99])
     assert type(later[0]) is kind  # a new order is tried: there may be credits again
 
 
@@ -214,22 +214,22 @@ def test_a_wait_that_is_too_long_is_nobodys(headers: dict[str, str]) -> None:
     assert seconds < 4
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_cancelling_at_random_leaves_every_slot_free(seed: int) -> None:
     server = Server(rate=200, burst=50, seconds=0.3, retry_after="0.2")
     chance = random.Random(seed)  # noqa: S311
 
     async def main() -> tuple[list[Any], list[Any]]:
         async with ImageClient(KEY, max_concurrency=16, transport=httpx.MockTransport(server)) as client:
-            tasks = [asyncio.create_task(client.generate(f"{n}")) for n in range(1000)]
+            tasks = [asyncio.create_task(client.generate(f"{n}")) for n in range(400)]
 
             async def cancel(task: asyncio.Task[GeneratedImage]) -> None:
-                await asyncio.sleep(chance.uniform(0, 15))
+                await asyncio.sleep(chance.uniform(0, 6))
                 task.cancel()
 
-            await asyncio.gather(*(cancel(task) for task in chance.sample(tasks, 700)))
+            await asyncio.gather(*(cancel(task) for task in chance.sample(tasks, 280)))
             cancelled = await asyncio.gather(*tasks, return_exceptions=True)
-            again = await asyncio.gather(*(client.generate(f"{n}") for n in range(1000)), return_exceptions=True)
+            again = await asyncio.gather(*(client.generate(f"{n}") for n in range(400)), return_exceptions=True)
             return cancelled, again
 
     cancelled, again = run_in_virtual_time(main())
@@ -281,4 +281,4 @@ def test_the_cost_of_a_turn_does_not_grow_with_the_queue() -> None:
         run_in_virtual_time(main())
         return ran / orders
 
-    assert steps(2000) <= 1.2 * steps(50)
+    assert steps(500) <= 1.2 * steps(50)
