@@ -16,7 +16,7 @@ import regenerate
 import update_schema
 from conftest import ROOT
 from published import PATH, fields_of, project, schema
-from sources import read_sources
+from schema_tools.source import read_sources
 
 PROMPT = {"prompt": {"type": "string"}}
 BUFFER = {
