@@ -254,14 +254,19 @@ def inline(document: Document, node: Any, trail: tuple[str, ...] = ()) -> Any:
         return {key: inline(document, value, trail) for key, value in node.items()}
     if reference in trail:
         raise SchemaError(f"a $ref leads back to itself: {reference}")
-    target = inline(document, _follow(document, reference), (*trail, reference))
+    target = inline(document, follow(document, reference), (*trail, reference))
     # OpenAPI 3.0 ignores what stands beside a $ref; a description there is more to the point all the same.
     if isinstance(target, dict) and isinstance(node.get("description"), str):
         target = {**target, "description": node["description"]}
     return target
 
 
-def _follow(document: Document, reference: str) -> Any:
+def follow(document: Document, reference: str) -> Any:
+    """The part of the document that a `$ref` names.
+
+    Raises:
+        SchemaError: It leads nowhere, or out of the document.
+    """
     found: Any = document
     if reference != "#" and not reference.startswith("#/"):
         raise SchemaError(f"a $ref leads nowhere: {reference} is outside the document")
