@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import update_schema
 from conftest import ROOT
 
 PATH = "/v1/images/generations"
@@ -88,3 +89,22 @@ def project(folder: Path) -> tuple[Path, Path]:
     """Copies of openapi/ and generated/ to change."""
     openapi = Path(shutil.copytree(ROOT / "openapi", folder / "openapi"))
     return openapi, Path(shutil.copytree(ROOT / "generated", folder / "generated"))
+
+
+def new_size(operation: dict[str, Any]) -> None:
+    fields_of(operation)["size"]["enum"].append("2048x2048")
+
+
+def run_update(tmp_path: Path, *arguments: str, document: object = None, text: str | None = None) -> int:
+    if not (tmp_path / "openapi").exists():
+        project(tmp_path)
+    if document is not None or text is not None:
+        (tmp_path / "source").write_text(text or json.dumps(document), encoding="utf-8")
+        arguments = (*arguments, str(tmp_path / "source"))
+    return update_schema.main(
+        [*arguments, "--openapi", str(tmp_path / "openapi"), "--output", str(tmp_path / "generated")]
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

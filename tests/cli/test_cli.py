@@ -171,10 +171,31 @@ def test_the_help_for_a_model_without_a_schema_says_so(capsys: pytest.CaptureFix
         ({"anyOf": [{"type": "object"}, {"type": "string"}]}, '{"width": 1}', {"width": 1}),
         ({"anyOf": [{"type": "object"}, {"type": "string"}]}, "square", "square"),
         ({"type": "array"}, " [1]", [1]),
+        ({"type": ["integer", "null"]}, "7", 7),
+        ({"type": ["string", "null"], "enum": ["a", None]}, "a", "a"),
+        ({"type": ["integer", "string"]}, "7", "7"),
+        ({}, "words", "words"),
     ],
 )
 def test_options_follow_the_type_of_their_field(field: dict[str, object], given: str, expected: object) -> None:
     assert option_type(field).convert(given, None, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "metavar"),
+    [
+        ({"type": "integer"}, "INTEGER"),
+        ({"type": "number"}, "FLOAT"),
+        ({"type": "integer", "minimum": 1}, "INTEGER RANGE [x>=1]"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "FLOAT RANGE [0<x<=1]"),
+        ({"type": "integer", "enum": [1080, 720, None]}, "[720|1080]"),
+        ({"type": "string", "enum": ["low", "high"]}, "[low|high]"),
+    ],
+)
+def test_the_help_shows_what_an_option_accepts(field: dict[str, object], metavar: str) -> None:
+    command = click.Command("x", params=[click.Option(["--value"], type=option_type(field))])
+
+    assert f"--value {metavar} --help" in " ".join(command.get_help(click.Context(command)).split())
 
 
 def test_an_option_that_begins_as_json_has_to_be_json() -> None:

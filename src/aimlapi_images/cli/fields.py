@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from aimlapi_images.orders.schema import field_type, field_values
+
 
 class JsonText(click.ParamType[Any]):
     """Text, or JSON where it begins as a list or an object does."""
@@ -39,28 +41,30 @@ def field_options(request: Mapping[str, Any], *, without: Collection[str]) -> li
 
 
 def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:
-    """What click is to make of an option's text."""
-    match field:
-        case {"enum": values}:
-            return click.Choice(values)
-        case {"type": "integer"}:
-            return click.IntRange(**_bounds(field))
-        case {"type": "number"}:
-            return click.FloatRange(**_bounds(field))
-        case {"type": "boolean"}:
+    """The click type that parses and checks the text of an option."""
+    if values := field_values(field):
+        numeric = all(isinstance(value, int | float) for value in values)
+        return click.Choice(sorted(values) if numeric else values)
+    match field_type(field):
+        case "integer":
+            return click.IntRange(**bounds) if (bounds := _bounds(field)) else click.INT
+        case "number":
+            return click.FloatRange(**bounds) if (bounds := _bounds(field)) else click.FLOAT
+        case "boolean":
             return click.BOOL
-        case {"anyOf": _} | {"oneOf": _} | {"type": "array" | "object"}:
-            return JsonText()
-    return click.STRING
+        case "string":
+            return click.STRING
+    return JsonText() if {"type", "anyOf", "oneOf"} & field.keys() else click.STRING
 
 
 def _bounds(field: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "min": field.get("minimum"),
-        "max": field.get("maximum"),
-        "min_open": field.get("exclusiveMinimum", False),
-        "max_open": field.get("exclusiveMaximum", False),
-    }
+    bounds: dict[str, Any] = {}
+    for side, inclusive, exclusive in (("min", "minimum", "exclusiveMinimum"), ("max", "maximum", "exclusiveMaximum")):
+        if inclusive in field:
+            bounds[side] = field[inclusive]
+        elif exclusive in field:
+            bounds |= {side: field[exclusive], f"{side}_open": True}
+    return bounds
 
 
 def named_value(text: str) -> tuple[str, Any]:

@@ -84,7 +84,7 @@ def _read_fields(form: FormData) -> dict[str, Any]:
     for name, value in form.multi_items():
         if isinstance(value, str):
             fields[name] = value
-            if known.get(name, {}).get("type") == "integer" and value.removeprefix("-").isdecimal():
+            if schema.field_type(known.get(name, {})) == "integer" and value.removeprefix("-").isdecimal():
                 fields[name] = int(value)
     refuse(schema.edit_problems(fields), fields, schema.edit_models())
     return fields

@@ -1,4 +1,4 @@
-"""The corrected schema as the source of limits: what a request may hold, and in what words it is refused."""
+"""Request schemas: fields, limits and validation, from the JSON Schema files of the generated client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -22,24 +21,13 @@ GENERATIONS_PATH: Final = "/v1/images/generations"
 EDITS_PATH: Final = "/v1/images/edits"
 
 
-@cache
-def document() -> Schema:
-    """The corrected OpenAPI document that the low-level client was generated from."""
-    # Found, not imported: the command's help reads the schema, and need not load the HTTP client for it.
-    package = importlib.util.find_spec("aimlapi_rest")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("aimlapi_rest is missing: it is installed together with aimlapi_images")
-    schema: Schema = json.loads(Path(package.origin).with_name("openapi.json").read_text(encoding="utf-8"))
-    return schema
-
-
 def is_loaded() -> bool:
-    """Whether checks are quick: the first one loads a library, and takes as long as a thousand others."""
+    """Whether validation is fast: the first call imports jsonschema, which takes longer than a thousand others."""
     return _generation_validator.cache_info().currsize > 0
 
 
 def load() -> None:
-    """Load what checks need. Blocks; call it off the event loop."""
+    """Load what validation needs. Blocks; call it off the event loop."""
     _generation_validator(None)
     _request_id_validator()
 
@@ -49,49 +37,43 @@ def generation_request(model: str | None = None) -> Schema:
     """The schema of the JSON body of `POST /v1/images/generations`.
 
     Args:
-        model: For which model; the one that the client is named for, if `None` or not described.
+        model: The model; the default model if `None` or not described.
     """
-    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    # Several models: one request of several, told apart by the model.
-    reference = body.get("discriminator", {}).get("mapping", {}).get(model)
-    first = body["oneOf"][0] if "oneOf" in body else body
-    return _resolve(first if reference is None else {"$ref": reference})
+    requests: list[Schema] = _read("generations")
+    return next((each for each in requests if model in _models(each)), requests[0])
 
 
 @cache
 def known_models() -> tuple[str, ...]:
-    """The models that the schema describes. Requests for others are sent unchecked."""
-    body = document()["paths"][GENERATIONS_PATH]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    requests = [_resolve(each) for each in body.get("oneOf", [body])]
-    return tuple(model for each in requests for model in each["properties"].get("model", {}).get("enum", ()))
+    """The models that the schema describes, the default first. Requests for others are sent unchecked."""
+    return tuple(model for request in _read("generations") for model in _models(request))
 
 
 @cache
 def all_fields() -> frozenset[str]:
-    """The fields that a generation request has for one model or another."""
-    return frozenset(name for model in (None, *known_models()) for name in generation_request(model)["properties"])
+    """The fields of the generation requests of all models."""
+    return frozenset(name for request in _read("generations") for name in request["properties"])
 
 
 def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the body of a generation request, by its model's schema; nothing if it may be sent."""
+    """Validate the body of a generation request against the schema of its model."""
     model = body.get("model")
-    known = model if isinstance(model, str) and model in known_models() else None
-    return [describe(error) for error in _generation_validator(known).iter_errors(body)]
+    return _problems(_generation_validator(model if isinstance(model, str) and model in known_models() else None), body)
 
 
 def request_id_problems(request_id: str) -> list[Problem]:
-    """What is wrong with a client request id. The API drops a wrong one in silence."""
-    return [describe(error) for error in _request_id_validator().iter_errors(request_id)]
+    """Validate a client request id. The API silently drops an invalid one."""
+    return _problems(_request_id_validator(), request_id)
 
 
 @attrs.frozen
 class FileRules:
-    """What a file field of a form may hold.
+    """Limits for a file field of a form.
 
     Attributes:
-        at_most: How many files.
-        max_bytes: How large each may be.
-        formats: Of which formats, as `png`.
+        at_most: The largest number of files.
+        max_bytes: The largest size of each file in bytes.
+        formats: The accepted formats, such as `png`.
     """
 
     at_most: int
@@ -100,82 +82,87 @@ class FileRules:
 
 
 def edit_request() -> Schema:
-    """The schema of the text fields of `POST /v1/images/edits`: of all but the files."""
-    whole = _resolve(_edit_form()["schema"])
-    fields = {name: field for name, field in whole["properties"].items() if name not in _edit_form()["encoding"]}
-    return {**whole, "properties": fields, "required": [name for name in whole["required"] if name in fields]}
+    """The schema of the text fields of `POST /v1/images/edits`, that is, of all fields but the files."""
+    fields: Schema = _read("edits")["fields"]
+    return fields
 
 
 def edit_models() -> tuple[str, ...]:
     """The models whose edits the schema describes. Requests for others are sent unchecked."""
-    return tuple(edit_request()["properties"]["model"].get("enum", ()))
+    return _models(edit_request())
 
 
 def edit_problems(fields: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the text fields of an edit request; nothing if they may be sent."""
-    return [describe(error) for error in _edit_validator().iter_errors(fields)]
+    """Validate the text fields of an edit request."""
+    return _problems(_edit_validator(), fields)
 
 
 @cache
 def edit_files(name: str) -> FileRules:
-    """What may be sent as the files `image[]` or `mask` of an edit request."""
-    field = _resolve(_edit_form()["schema"])["properties"][name]
-    media_types = _edit_form()["encoding"][name]["contentType"].split(",")
-    return FileRules(
-        at_most=field.get("maxItems", 1),
-        max_bytes=field.get("items", field)["maxLength"],
-        formats=tuple(each.strip().removeprefix("image/") for each in media_types),
-    )
+    """The limits for the file field `image[]` or `mask` of an edit request."""
+    rules = _read("edits")["files"][name]
+    formats = tuple(each.removeprefix("image/") for each in rules["media_types"])
+    return FileRules(rules["max_files"], rules["max_bytes"], formats)
 
 
-def _edit_form() -> Schema:
-    form: Schema = document()["paths"][EDITS_PATH]["post"]["requestBody"]["content"]["multipart/form-data"]
-    return form
+def field_type(field: Schema) -> str | None:
+    """The type of a field, apart from null; `None` if it may have several types."""
+    kinds = field.get("type", ())
+    others = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    return others[0] if len(others) == 1 else None
+
+
+def field_values(field: Schema) -> list[Any]:
+    """The values of an enumerated field, apart from null; empty if any value is allowed."""
+    return [value for value in field.get("enum", ()) if value is not None]
+
+
+def _models(request: Schema) -> tuple[str, ...]:
+    return tuple(field_values(request["properties"].get("model", {})))
 
 
 @cache
-def _edit_validator() -> Validator:
-    return _validator({**edit_request(), "components": document()["components"]})
+def _read(name: str) -> Any:
+    """The content of `aimlapi_rest/schemas/{name}.json`."""
+    from importlib.resources import files
+
+    spec = importlib.util.find_spec("aimlapi_rest")
+    if spec is None:
+        raise ModuleNotFoundError("aimlapi_rest is missing: it is installed together with aimlapi_images")
+    # A module that is not executed: importing the package would load httpx, which the command's help does without.
+    package = importlib.util.module_from_spec(spec)
+    return json.loads((files(package) / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @cache
 def _generation_validator(model: str | None) -> Validator:
-    return _validator({**generation_request(model), "components": document()["components"]})
+    return _validator(generation_request(model))
+
+
+@cache
+def _edit_validator() -> Validator:
+    return _validator(edit_request())
 
 
 @cache
 def _request_id_validator() -> Validator:
-    parameters = document()["paths"][GENERATIONS_PATH]["post"]["parameters"]
-    return _validator(next(each for each in parameters if each["name"] == "X-Client-Request-Id")["schema"])
+    return _validator(_read("request_id"))
 
 
 def _validator(schema: Schema) -> Validator:
-    # Imported late: it takes longer than the rest of this package together.
-    from jsonschema import Draft4Validator  # OpenAPI 3.0 is closest to draft 4
+    # Imported late: it takes longer than importing the rest of this package.
+    from jsonschema import Draft202012Validator, validators
 
-    return Draft4Validator(_with_null(schema))
-
-
-def _with_null(node: Any) -> Any:
-    """The schema in the words of draft 4, which has no `nullable`."""
-    if isinstance(node, list):
-        return [_with_null(each) for each in node]
-    if not isinstance(node, Mapping):
-        return node
-    plain = {name: _with_null(value) for name, value in node.items()}
-    if plain.get("nullable") is not True:
-        return plain
-    if "enum" in plain:
-        plain["enum"] = [*plain["enum"], None]
-    if "type" in plain:
-        plain["type"] = [plain["type"], "null"]
-    return {"anyOf": [{"type": "null"}, plain]} if {"anyOf", "oneOf", "allOf", "not"} & plain.keys() else plain
+    # JSON Schema counts 1.0 as an integer, but it would be sent as "1.0".
+    types = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    kind: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    return kind(schema)
 
 
-def _resolve(schema: Schema) -> Schema:
-    while "$ref" in schema:
-        target: Any = document()
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        schema = target
-    return schema
+def _problems(validator: Validator, value: Any) -> list[Problem]:
+    try:
+        return [describe(error) for error in validator.iter_errors(value)]
+    except ValueError as error:  # an integer with more digits than Python prints
+        return [Problem(field="", rule="", limit=None, value=None, text=f"the request cannot be checked: {error}")]

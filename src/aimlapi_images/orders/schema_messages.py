@@ -1,26 +1,29 @@
-"""What is wrong with a request, in words."""
+"""Messages for values that break their schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
+_LONGEST_VALUE: Final = 80
+_LONGEST_MESSAGE: Final = 200
+
 
 @attrs.frozen
 class Problem:
-    """One way in which a value does not follow its schema.
+    """One way in which a value breaks its schema.
 
     Attributes:
-        field: The field's name, dotted where it is nested; empty for the request as a whole.
-        rule: The JSON Schema keyword that was broken, as `enum` or `maxLength`.
-        limit: The keyword's value in the schema.
-        value: What was given.
-        text: The problem in words, beginning with the field's name.
+        field: The name of the field, dotted if it is nested; empty for the request as a whole.
+        rule: The JSON Schema keyword, such as `enum` or `maxLength`.
+        limit: The value of the keyword in the schema.
+        value: The value that was given.
+        text: The message, which begins with the name of the field. Long values are cut.
     """
 
     field: str
@@ -31,11 +34,11 @@ class Problem:
 
 
 def describe(error: ValidationError) -> Problem:
-    """A validator's finding as a problem."""
+    """Turn an error of the validator into a problem."""
     branches: dict[Any, list[ValidationError]] = {}
     for below in error.context or ():
         branches.setdefault(below.schema_path[0], []).append(below)
-    # Of several things that a value may be, one has the right type: what is wrong there is to the point.
+    # If exactly one of the alternatives has the right type, report what is wrong there.
     fitting = [each for each in branches.values() if not any(e.validator == "type" and not e.path for e in each)]
     if len(fitting) == 1 and error.validator != "not":
         return describe(fitting[0][0])
@@ -46,63 +49,73 @@ def describe(error: ValidationError) -> Problem:
     if rule == "required":
         missing = next(name for name in limit if name not in value and error.message.startswith(repr(name)))
         field = ".".join(filter(None, [field, missing]))
-    text = " ".join(filter(None, [field, next(_wordings(rule, limit, value))]))
+    text = " ".join(filter(None, [field, _message(rule, limit, value, error.message)]))
     return Problem(field=field, rule=rule, limit=limit, value=value, text=text)
 
 
-def _wordings(rule: str, limit: Any, value: Any) -> Iterator[str]:
-    """The wordings that fit, best first."""
+def _message(rule: str, limit: Any, value: Any, default: str) -> str:
+    """The message for a broken rule, without the name of the field.
+
+    The messages of jsonschema contain the whole value, which may be a prompt or an image, and name types as
+    JSON Schema does. They are used for rules that are not listed here, if they are short.
+    """
     shown = _show(value)
-    if isinstance(value, str) and not value.strip() and rule in ("minLength", "pattern"):
-        yield "is empty"
     match rule:
+        case "minLength" | "pattern" if isinstance(value, str) and not value.strip():
+            return "is empty"
         case "enum":
-            choice = f"one of {', '.join(map(_show, limit))}" if len(limit) > 1 else _show(limit[0])
-            yield f"is {shown}, and has to be {choice}"
-        case "maxLength":
-            yield f"has {len(value):,} characters, and may have at most {limit:,}"
-        case "minLength":
-            yield f"has {len(value):,} characters, and needs at least {limit:,}"
-        case "maximum" if value == limit:  # exclusive
-            yield f"is {shown}, and has to be less than {limit}"
-        case "minimum" if value == limit:
-            yield f"is {shown}, and has to be more than {limit}"
-        case "maximum":
-            yield f"is {shown}, and may be at most {limit}"
-        case "minimum":
-            yield f"is {shown}, and has to be at least {limit}"
+            return f"is {shown}, and has to be {_choice(limit)}"
         case "type":
-            kinds = limit if isinstance(limit, list) else [limit]
-            yield f"is {shown}, and has to be {' or '.join(_ARTICLES.get(kind, str(kind)) for kind in kinds)}"
+            return f"is {shown}, and has to be {_kind({'type': limit})}"
         case "anyOf" | "oneOf":
-            yield f"is {shown}, and has to be {' or '.join(map(_kind, limit))}"
-        case "minItems":
-            yield f"has {len(value):,} entries, and needs at least {limit:,}"
-        case "maxItems":
-            yield f"has {len(value):,} entries, and may have at most {limit:,}"
+            return f"is {shown}, and has to be {' or '.join(map(_kind, limit))}"
         case "required":
-            yield "is missing"
+            return "is missing"
+        case "minimum":
+            return f"is {shown}, and has to be at least {limit}"
+        case "maximum":
+            return f"is {shown}, and may be at most {limit}"
+        case "exclusiveMinimum":
+            return f"is {shown}, and has to be more than {limit}"
+        case "exclusiveMaximum":
+            return f"is {shown}, and has to be less than {limit}"
+        case "minLength":
+            return f"has {len(value):,} characters, and needs at least {limit:,}"
+        case "maxLength":
+            return f"has {len(value):,} characters, and may have at most {limit:,}"
+        case "minItems":
+            return f"has {len(value):,} entries, and needs at least {limit:,}"
+        case "maxItems":
+            return f"has {len(value):,} entries, and may have at most {limit:,}"
         case "pattern":
-            yield f"is {shown}, which does not match {limit}"
+            return f"is {shown}, which does not match {limit}"
         case "not" if "description" in limit:
-            yield str(limit["description"])
-    yield f"is {shown}, which breaks the schema's rule {rule}: {_show(limit)}"
+            return str(limit["description"])
+    if len(default) <= _LONGEST_MESSAGE:
+        return f"is wrong: {default}"
+    return f"is {shown}, which breaks the rule {rule}: {_show(limit)}"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """One of several that a value may be, in words."""
+    """What a schema allows, in words."""
     if "enum" in schema:
-        return f"one of {', '.join(map(_show, schema['enum']))}"
-    words: str = _ARTICLES.get(schema.get("type", ""), "something else")
+        return _choice(schema["enum"])
+    kinds = schema.get("type", "")
+    words = " or ".join(_TYPES.get(kind, str(kind)) for kind in ([kinds] if isinstance(kinds, str) else kinds))
+    words = words or "something else"
     return f"{words} with {', '.join(schema['properties'])}" if schema.get("properties") else words
+
+
+def _choice(values: list[Any]) -> str:
+    return f"one of {', '.join(map(_show, values))}" if len(values) > 1 else _show(values[0])
 
 
 def _show(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
-_ARTICLES = {
+_TYPES: Final = {
     "string": "a string",
     "integer": "a whole number",
     "number": "a number",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any, Final
 
 from jsonschema import Draft4Validator
 from jsonschema.exceptions import UnknownType
 
-from inlining import Document
-
-Notes = list[str]
+from schema_tools import Document, Notes
 
 _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
 _SAYS_NOTHING: Final = {"nullable", "description", "title", "example", "x-api-default"}
-
-
+_A_FILE: Final = re.compile(r"\b(local|image|png) file", re.IGNORECASE)
 _NUMBER: Final = (int, float)
 _SHAPES: Final[dict[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("enum", "anyOf", "oneOf", "allOf"), list),
@@ -184,3 +182,26 @@ def _type_of(value: Any) -> str:
 
 def _among(value: Any, values: list[Any]) -> bool:
     return any(value == other and _type_of(value) == _type_of(other) for other in values)
+
+
+def is_file(schema: Document, about: str) -> bool:
+    """Whether it is what the publisher's server makes of an uploaded file, or an object that its text calls a file."""
+    if schema.get("type") != "object":
+        return False
+    fields = schema.get("properties")
+    if not fields:
+        return _A_FILE.search(about) is not None
+    return isinstance(fields, dict) and "buffer" in fields and bool({"mimetype", "originalname"} & fields.keys())
+
+
+def has_file(node: object) -> bool:
+    if isinstance(node, dict):
+        return node.get("format") == "binary" or any(map(has_file, node.values()))
+    return isinstance(node, list) and any(map(has_file, node))
+
+
+def without_files(node: Any) -> Any:
+    if isinstance(node, dict):
+        text = {key: without_files(value) for key, value in node.items()}
+        return {key: value for key, value in text.items() if (key, value) != ("format", "binary")}
+    return [without_files(value) for value in node] if isinstance(node, list) else node

@@ -12,13 +12,21 @@ from typing import Any, Final
 
 import attrs
 
-from inlining import Document, SchemaError, inline
-from keywords import Notes, drop_shapeless, modernise, tidy_branches, tidy_default, tidy_enum
+from schema_tools import Document, Notes, SchemaError
+from schema_tools.keywords import (
+    drop_shapeless,
+    has_file,
+    is_file,
+    modernise,
+    tidy_branches,
+    tidy_default,
+    tidy_enum,
+    without_files,
+)
 
 GENERATIONS: Final = "/v1/images/generations"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 _IMAGES: Final = re.compile(r"/images(/|$)")
-_A_FILE: Final = re.compile(r"\b(local|image|png) file", re.IGNORECASE)
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 
@@ -149,10 +157,10 @@ def _mend_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> 
     for media_type, media in _objects(body.get("content"), place).items():
         kind = media_type.split(";")[0].strip()
         schema = mend_schema(_schema_of(media), place, notes, request=True, outermost=True)
-        if kind == "application/json" and _has_file(schema):
+        if kind == "application/json" and has_file(schema):
             if only_json:
                 notes.append(f"{place} has a file, which this path does not take: it is sent as text")
-                schema = _without_files(schema)
+                schema = without_files(schema)
             else:
                 # A file cannot be sent as JSON, whatever the schema says.
                 kind = "multipart/form-data"
@@ -180,7 +188,7 @@ def mend_schema(
     drop_shapeless(mended, place, notes)
     modernise(mended)
     about = str(mended.get("description", about))
-    if request and _is_file(mended, about):
+    if request and is_file(mended, about):
         return {**_BINARY, **{key: mended[key] for key in ("description",) if key in mended}}
     if not outermost:
         # Two fields with one title would become two classes with one name.
@@ -226,24 +234,45 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _is_file(schema: Document, about: str) -> bool:
-    """Whether it is what the publisher's server makes of an uploaded file, or an object that its text calls a file."""
-    if schema.get("type") != "object":
-        return False
-    fields = schema.get("properties")
-    if not fields:
-        return _A_FILE.search(about) is not None
-    return isinstance(fields, dict) and "buffer" in fields and bool({"mimetype", "originalname"} & fields.keys())
+def inline(document: Document, node: Any, trail: tuple[str, ...] = ()) -> Any:
+    """A copy of `node` without `$ref`s.
+
+    Args:
+        document: Where the references lead.
+        node: Any part of the document.
+        trail: The references that are being followed.
+
+    Raises:
+        SchemaError: A `$ref` leads nowhere, out of the document, or back to itself.
+    """
+    if isinstance(node, list):
+        return [inline(document, entry, trail) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if not isinstance(reference, str):
+        return {key: inline(document, value, trail) for key, value in node.items()}
+    if reference in trail:
+        raise SchemaError(f"a $ref leads back to itself: {reference}")
+    target = inline(document, follow(document, reference), (*trail, reference))
+    # OpenAPI 3.0 ignores what stands beside a $ref; a description there is more to the point all the same.
+    if isinstance(target, dict) and isinstance(node.get("description"), str):
+        target = {**target, "description": node["description"]}
+    return target
 
 
-def _has_file(node: object) -> bool:
-    if isinstance(node, dict):
-        return node.get("format") == "binary" or any(map(_has_file, node.values()))
-    return isinstance(node, list) and any(map(_has_file, node))
+def follow(document: Document, reference: str) -> Any:
+    """The part of the document that a `$ref` names.
 
-
-def _without_files(node: Any) -> Any:
-    if isinstance(node, dict):
-        text = {key: _without_files(value) for key, value in node.items()}
-        return {key: value for key, value in text.items() if (key, value) != ("format", "binary")}
-    return [_without_files(value) for value in node] if isinstance(node, list) else node
+    Raises:
+        SchemaError: It leads nowhere, or out of the document.
+    """
+    found: Any = document
+    if reference != "#" and not reference.startswith("#/"):
+        raise SchemaError(f"a $ref leads nowhere: {reference} is outside the document")
+    for part in reference.removeprefix("#").split("/")[1:]:
+        part = part.replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, dict) or part not in found:
+            raise SchemaError(f"a $ref leads nowhere: {reference}")
+        found = found[part]
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonpath
 
-Document = dict[str, Any]
+from schema_tools import Document
 
 
 class OverlayError(ValueError):

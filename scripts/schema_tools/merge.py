@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
-from inlining import Document, SchemaError
-from keywords import Notes
-from mending import GENERATIONS, METHODS
+from schema_tools import Document, Notes, SchemaError
+from schema_tools.normalize import GENERATIONS, METHODS
 
 _JSON_SUCCESS: Final = ("200", "201")
 
@@ -170,3 +169,68 @@ def join_requests(known: Document, new: Document, place: str, name: str, schemas
         mapping |= dict.fromkeys(models, reference)
     references = [{"$ref": reference} for reference in dict.fromkeys(mapping.values())]
     old_media["schema"] = {"oneOf": references, "discriminator": {"propertyName": "model", "mapping": mapping}}
+
+
+def promote_titles(document: Document, name: str) -> Document:
+    """Move titled request and response bodies to `components/schemas`, so that they can be referred to.
+
+    Raises:
+        SchemaError: Two different bodies have the same title.
+    """
+    document = copy.deepcopy(document)
+    components: Document = document.setdefault("components", {}).setdefault("schemas", {})
+    for path, method, operation in operations(document):
+        parts = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
+        for media_type in (media for part in parts for media in part.get("content", {}).values()):
+            schema = media_type.get("schema", {})
+            title = schema.get("title")
+            if title is None:
+                continue
+            if components.setdefault(title, schema) != schema:
+                raise SchemaError(f"{name}: two different bodies are titled {title} (one of them at {method} {path})")
+            media_type["schema"] = {"$ref": f"#/components/schemas/{title}"}
+    return document
+
+
+def merge(documents: Mapping[str, Document], published: Container[str] = ()) -> Document:
+    """Merge documents whose components agree where they share a name.
+
+    Args:
+        documents: By name.
+        published: Names of those that may describe one operation together, each for its own models.
+
+    Raises:
+        SchemaError: Two documents have the same operation for the same models, or for any, or different
+            components under one name.
+    """
+    merged: Document = {
+        "openapi": "3.0.3",
+        "info": {"title": "AI/ML API images", "version": "1.0.0"},
+        "servers": [],
+        "paths": {},
+        "components": {},
+    }
+    of: dict[tuple[str, str], str] = {}
+    for name, document in documents.items():
+        for server in document.get("servers", []):
+            if server not in merged["servers"]:
+                merged["servers"].append(server)
+        for kind, entries in document.get("components", {}).items():
+            known = merged["components"].setdefault(kind, {})
+            for key, entry in entries.items():
+                if known.setdefault(key, entry) != entry:
+                    raise SchemaError(f"{name}: components/{kind}/{key} differs from the one of another schema")
+        for path, method, operation in operations(document):
+            item = merged["paths"].setdefault(path, {})
+            if method not in item:
+                item[method] = copy.deepcopy(operation)
+                of[path, method] = name
+            elif name in published and of[path, method] in published:
+                schemas = merged["components"].get("schemas", {})
+                join_requests(item[method], operation, f"{method} {path}", name, schemas)
+            else:
+                raise SchemaError(f"{of[path, method]} and {name} both describe {method} {path}")
+        for path, item in document.get("paths", {}).items():
+            rest = {key: value for key, value in item.items() if key not in merged["paths"].get(path, {})}
+            merged["paths"].setdefault(path, {}).update(rest)
+    return merged

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import regenerate
+from conftest import ROOT
 from published import changed, fields_of, project
 
 USE = """
@@ -138,7 +139,7 @@ def test_a_change_reaches_users_by_regenerating(tmp_path: Path, name: str) -> No
     assert regenerate.main(["--openapi", str(openapi), "--output", str(output)]) == 0
 
     def python(*arguments: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(output), "COLUMNS": "100"}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(output), str(ROOT / "src")]), "COLUMNS": "100"}
         command = [sys.executable, "-W", "error", "-c", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 

@@ -1,4 +1,4 @@
-"""The way from a published page to the stored schema: finding, reporting, storing, and refusing."""
+"""Reading a schema from a page, a file, standard input or a URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,9 @@ import httpx
 import pytest
 import yaml
 
-import reading
-import update_schema
 from conftest import ROOT
-from published import PATH, STORED, changed, fields_of, page, project, schema
-from reading import SourceError, fetch, find_schema
-from sources import read_sources, write_sources
-
-
-def new_size(operation: dict[str, Any]) -> None:
-    fields_of(operation)["size"]["enum"].append("2048x2048")
-
-
-def run(tmp_path: Path, *arguments: str, document: object = None, text: str | None = None) -> int:
-    if not (tmp_path / "openapi").exists():
-        project(tmp_path)
-    if document is not None or text is not None:
-        (tmp_path / "source").write_text(text or json.dumps(document), encoding="utf-8")
-        arguments = (*arguments, str(tmp_path / "source"))
-    return update_schema.main(
-        [*arguments, "--openapi", str(tmp_path / "openapi"), "--output", str(tmp_path / "generated")]
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
+from published import PATH, STORED, changed, contents, fields_of, new_size, page, project, run_update, schema
+from schema_tools.source import MAX_BYTES, SourceError, fetch, find_schema, read_sources, write_sources
 
 # ---- Finding the schema
 
@@ -78,7 +55,7 @@ def test_the_schema_is_found_in_whatever_holds_it(
 ) -> None:
     (tmp_path / "source").write_bytes(text.encode("utf-8"))
 
-    assert run(tmp_path, str(tmp_path / "source")) == 0
+    assert run_update(tmp_path, str(tmp_path / "source")) == 0
     assert capsys.readouterr().out.startswith("gpt-image-1-5.json: unchanged\n")
 
 
@@ -87,7 +64,7 @@ def test_standard_input_is_a_source(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(page(changed(new_size)).encode())))
 
-    assert run(tmp_path, "-") == 1
+    assert run_update(tmp_path, "-") == 1
     assert 'request size: "2048x2048" is allowed now' in capsys.readouterr().out
 
 
@@ -96,7 +73,7 @@ def test_one_of_several_schemas_is_chosen_by_its_path(tmp_path: Path) -> None:
     other["paths"] = {"/v1/images/edits": other["paths"][PATH]}
     text = page(STORED) + page(other)
 
-    assert run(tmp_path, "--path", PATH, text=text) == 0
+    assert run_update(tmp_path, "--path", PATH, text=text) == 0
     assert find_schema(text, path="/v1/images/edits") == other
     with pytest.raises(SourceError, match="no OpenAPI document for /v1/nothing in it"):
         find_schema(text, path="/v1/nothing")
@@ -158,7 +135,7 @@ def test_an_unusable_source_is_an_error_and_changes_nothing(
     before = contents(tmp_path)
     (tmp_path / "source").write_text(text, encoding="utf-8")
 
-    code = run(tmp_path, "--write", str(tmp_path / "source"))
+    code = run_update(tmp_path, "--write", str(tmp_path / "source"))
 
     shown = capsys.readouterr()
     (tmp_path / "source").unlink()
@@ -171,10 +148,10 @@ def test_an_unusable_source_is_an_error_and_changes_nothing(
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "image.png").write_bytes(b"\x89PNG\xff")
-    (tmp_path / "large").write_bytes(b" " * (reading.MAX_BYTES + 1))
+    (tmp_path / "large").write_bytes(b" " * (MAX_BYTES + 1))
 
     for source in ("missing.md", "image.png", "large"):
-        assert run(tmp_path, str(tmp_path / source)) == 3
+        assert run_update(tmp_path, str(tmp_path / source)) == 3
 
     shown = capsys.readouterr().err
     assert "missing.md cannot be read: No such file" in shown
@@ -225,9 +202,9 @@ def test_without_a_source_the_stored_url_is_asked(
     served["/moved.md"] = (302, b"/page.md")
     served["/page.md"] = (200, page(changed(new_size)).encode())
 
-    assert run(tmp_path, "--write") == 1
+    assert run_update(tmp_path, "--write") == 1
     assert f"Compared with {base}/moved.md." in capsys.readouterr().out
-    assert run(tmp_path) == 0
+    assert run_update(tmp_path) == 0
     assert read_sources(openapi) == {"gpt-image-1-5.json": f"{base}/moved.md"}
 
 
@@ -244,11 +221,11 @@ def test_a_schema_that_was_added_from_a_url_keeps_it(
     openapi, _ = project(tmp_path)
     served["/other.md"] = (200, page(schema("acme/other", {"prompt": {"type": "string"}})).encode())
 
-    assert run(tmp_path, "--add", f"{base}/other.md") == 0
+    assert run_update(tmp_path, "--add", f"{base}/other.md") == 0
     served["/other.md"] = (200, page(schema("acme/other-2", {"prompt": {"type": "string"}})).encode())
 
     assert read_sources(openapi)["acme-other.json"] == f"{base}/other.md"
-    assert run(tmp_path, f"{base}/other.md") == 2
+    assert run_update(tmp_path, f"{base}/other.md") == 2
     assert 'request model: "acme/other" is not allowed any more' in capsys.readouterr().out
 
 
@@ -274,13 +251,13 @@ def test_an_address_that_brings_no_schema_is_an_error(
     base, served = pages
     served["/page.md"] = (status, body)
 
-    assert run(tmp_path, f"{base}/page.md") == 3
+    assert run_update(tmp_path, f"{base}/page.md") == 3
     assert message in capsys.readouterr().err
 
 
 def test_an_address_where_nobody_answers_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, "http://127.0.0.1:9/page.md") == 3
-    assert run(tmp_path, "https://[bad/page.md") == 3
+    assert run_update(tmp_path, "http://127.0.0.1:9/page.md") == 3
+    assert run_update(tmp_path, "https://[bad/page.md") == 3
 
     shown = capsys.readouterr().err
     assert "http://127.0.0.1:9/page.md cannot be fetched" in shown
@@ -298,231 +275,3 @@ def test_what_has_no_end_is_cut_off() -> None:
         fetch("https://docs.example.com/page.md", transport=transport)
     with pytest.raises(SourceError, match="takes too long"):
         fetch("https://docs.example.com/page.md", transport=transport, seconds=1e-9)
-
-
-# ---- Reporting
-
-
-def test_the_report_is_sorted_and_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def edit(operation: dict[str, Any]) -> None:
-        new_size(operation)
-        fields_of(operation)["quality"]["enum"].remove("low")
-        fields_of(operation)["seed"] = {"type": "integer"}
-        fields_of(operation)["prompt"]["description"] = "Words."
-
-    assert run(tmp_path, document=changed(edit)) == 2
-    assert capsys.readouterr().out == (
-        "gpt-image-1-5.json: 1 breaking, 2 additive, 1 in documentation only\n\n"
-        f"Compared with {tmp_path / 'source'}.\n\n"
-        'Breaking for users:\n  request quality: "low" is not allowed any more\n\n'
-        'Additive:\n  request seed: is new (integer)\n  request size: "2048x2048" is allowed now\n\n'
-        "Documentation only:\n  request prompt: description reads otherwise\n"
-    )
-
-
-def test_the_report_comes_as_markdown_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, "--format", "markdown", document=changed(new_size)) == 1
-    assert capsys.readouterr().out == (
-        "## gpt-image-1-5.json: 1 additive\n\n"
-        f"Compared with {tmp_path / 'source'}.\n\n"
-        '### Additive\n\n- `request size`: "2048x2048" is allowed now\n'
-    )
-
-    assert run(tmp_path, "--format", "json", document=changed(new_size)) == 1
-    assert json.loads(capsys.readouterr().out) == {
-        "schemas": [
-            {
-                "name": "gpt-image-1-5.json",
-                "source": str(tmp_path / "source"),
-                "verdict": "additive",
-                "changes": [{"kind": "additive", "place": "request size", "text": '"2048x2048" is allowed now'}],
-                "not_mended": [],
-            }
-        ],
-        "written": False,
-    }
-
-
-# ---- Storing
-
-
-def test_writing_stores_the_schema_and_says_which_signatures_changed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def edit(operation: dict[str, Any]) -> None:
-        new_size(operation)
-        fields_of(operation)["seed"] = {"type": "integer"}
-        del fields_of(operation)["moderation"]
-
-    document = changed(edit)
-
-    code = run(tmp_path, "--write", document=document)
-
-    shown = capsys.readouterr().out
-    assert code == 2
-    assert json.loads((tmp_path / "openapi/gpt-image-1-5.json").read_text(encoding="utf-8")) == document
-    assert "  + ImageGenerationRequest.seed: int | Unset\n" in shown
-    assert "  - ImageGenerationRequestModeration\n" in shown
-    assert "1536x1024']  ->  ImageGenerationRequestSize = Literal['1024x1024'" in shown
-    assert "  client.py imports ImageGenerationRequestModeration, which is gone\n" in shown
-    assert "  ImageClient.generate has no argument for seed: until then, options= carries it\n" in shown
-    assert "  ImageClient.generate has an argument for moderation, which is no field any more\n" in shown
-    assert "seed: int | Unset" in (tmp_path / "generated/aimlapi_rest/models/image_generation_request.py").read_text()
-    assert run(tmp_path, document=document) == 0
-
-
-def test_without_write_nothing_is_written(tmp_path: Path) -> None:
-    project(tmp_path)
-    before = contents(tmp_path)
-
-    assert run(tmp_path, document=changed(new_size)) == 1
-
-    (tmp_path / "source").unlink()
-    assert contents(tmp_path) == before
-
-
-def test_an_unchanged_schema_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, "--write", document=STORED) == 0
-    assert "signatures" not in capsys.readouterr().out
-
-
-def test_a_schema_that_gives_no_client_leaves_everything_as_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    project(tmp_path)
-    before = contents(tmp_path)
-    document = changed(lambda operation: fields_of(operation).update(size={"type": "sizes"}))
-
-    assert run(tmp_path, "--write", document=document) == 3
-
-    (tmp_path / "source").unlink()
-    assert "not valid OpenAPI 3.0" in capsys.readouterr().err
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    "junk",
-    [
-        {"type": {}},
-        {"type": [5]},
-        {"enum": "x"},
-        {"properties": 5},
-        {"items": 5},
-        {"anyOf": {}},
-        {"required": [{}]},
-        {"minimum": "x"},
-        {"maxLength": []},
-        {"description": {}},
-        {"nullable": "yes"},
-        {"additionalProperties": 5},
-    ],
-)
-def test_a_keyword_that_makes_no_sense_is_left_out_and_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], junk: dict[str, Any]
-) -> None:
-    ((keyword, value),) = junk.items()
-
-    code = run(tmp_path, document=changed(lambda operation: fields_of(operation).update(new=junk)))
-
-    assert code == 1
-    note = f"POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
-    assert note in capsys.readouterr().out
-
-
-def test_parameters_and_servers_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
-    document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
-    document["servers"].append({})
-
-    assert run(tmp_path, document=document) == 0
-
-
-PROMPT = {"prompt": {"type": "string"}}
-
-
-@pytest.mark.parametrize(
-    ("prepare", "document", "message"),
-    [
-        (lambda openapi: None, STORED, "gpt-image-1-5.json describes it already; take --write to change that"),
-        (
-            lambda openapi: (openapi / "sources.yaml").write_text("[1]"),
-            schema("acme/new", PROMPT),
-            "sources.yaml has to map file names to URLs",
-        ),
-        (
-            lambda openapi: (openapi / "sources.yaml").write_text("gpt-image-1-5.json: 5"),
-            schema("acme/new", PROMPT),
-            "sources.yaml: gpt-image-1-5.json has to have a URL, or null",
-        ),
-        (
-            lambda openapi: (openapi / "sources.yaml").write_text("a: ["),
-            schema("acme/new", PROMPT),
-            "sources.yaml is not YAML",
-        ),
-    ],
-)
-def test_a_schema_that_does_not_go_with_the_others_is_not_added(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    prepare: Callable[[Path], object],
-    document: dict[str, Any],
-    message: str,
-) -> None:
-    openapi, _ = project(tmp_path)
-    prepare(openapi)
-    before = contents(openapi)
-
-    assert run(tmp_path, "--add", document=document) == 3
-    assert message in capsys.readouterr().err
-    assert contents(openapi) == before
-
-
-def test_two_paths_of_one_model_are_two_schemas(tmp_path: Path) -> None:
-    assert run(tmp_path, "--add", document=schema("acme/new", PROMPT)) == 0
-    with_url = schema("acme/new", PROMPT)
-    with_url["paths"] = {f"{PATH}/with-url": with_url["paths"][PATH]}
-    assert run(tmp_path, "--add", document=with_url) == 0
-
-    assert [*read_sources(tmp_path / "openapi")] == [
-        "gpt-image-1-5.json",
-        "acme-new.json",
-        "acme-new-generations-with-url.json",
-    ]
-
-
-def test_one_way_of_sending_is_not_mixed_with_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = schema("acme/form", PROMPT)
-    content = document["paths"][PATH]["post"]["requestBody"]["content"]
-    content["multipart/form-data"] = content.pop("application/json")
-
-    assert run(tmp_path, "--add", document=document) == 3
-    assert (
-        "described by another schema already, and otherwise: application/json and multipart" in capsys.readouterr().err
-    )
-
-
-def test_two_sources_for_one_schema_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "other").write_text(json.dumps(STORED), encoding="utf-8")
-
-    assert run(tmp_path, str(tmp_path / "other"), document=changed(new_size)) == 3
-    assert "several sources for gpt-image-1-5.json" in capsys.readouterr().err
-
-
-def test_adding_needs_a_source(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        run(tmp_path, "--add")
-
-
-def test_no_source_and_no_url_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    openapi, _ = project(tmp_path)
-    write_sources(openapi, {"gpt-image-1-5.json": None})
-
-    assert run(tmp_path) == 3
-    assert "no URL is stored (sources.yaml): name a SOURCE" in capsys.readouterr().err
-
-
-def test_a_usage_error_is_no_report(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        update_schema.main(["--wrte"])
-
-    assert caught.value.code == 64
-    assert "unrecognized arguments: --wrte" in capsys.readouterr().err

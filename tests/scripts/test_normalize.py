@@ -16,7 +16,7 @@ import regenerate
 import update_schema
 from conftest import ROOT
 from published import PATH, fields_of, project, schema
-from sources import read_sources
+from schema_tools.source import read_sources
 
 PROMPT = {"prompt": {"type": "string"}}
 BUFFER = {
@@ -217,7 +217,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(generated: Path, code: str, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(generated), "COLUMNS": "100"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(generated), str(ROOT / "src")]), "COLUMNS": "100"}
     command = [sys.executable, "-W", "error", "-c", code, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,8 +16,14 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
-from inlining import Document
+from schema_tools import Document, SchemaError
 
+SOURCES: Final = "sources.yaml"
+_HEAD: Final = """\
+# The schemas in this folder that AI/ML API published, and the pages that they were taken from (null: a file).
+# The first one is the one that `ImageGenerationRequest` is made from.
+# scripts/update_schema.py keeps this list.
+"""
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_SECONDS: Final = 60.0
 _MAX_REDIRECTS: Final = 5
@@ -196,3 +202,51 @@ def _with_text_keys(node: Any) -> Any:
 
 def _in_short(error: Exception) -> str:
     return textwrap.shorten(" ".join(str(error).split()) or type(error).__name__, 200)
+
+
+def read_sources(folder: Path) -> dict[str, str | None]:
+    """The publisher's schemas by file name, each with its URL if it has one.
+
+    Raises:
+        SchemaError: The list is malformed.
+    """
+    file = folder / SOURCES
+    if not file.is_file():
+        return {}
+    try:
+        sources = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise SchemaError(f"{SOURCES} is not YAML: {error}") from error
+    if not isinstance(sources, dict) or not all(isinstance(name, str) for name in sources):
+        raise SchemaError(f"{SOURCES} has to map file names to URLs")
+    if wrong := [name for name, url in sources.items() if not isinstance(url, str | None)]:
+        raise SchemaError(f"{SOURCES}: {wrong[0]} has to have a URL, or null")
+    return sources
+
+
+def write_sources(folder: Path, sources: dict[str, str | None]) -> None:
+    """Write the list, in its order."""
+    text = _HEAD + yaml.safe_dump(sources, sort_keys=False, width=1_000)
+    (folder / SOURCES).write_text(text, encoding="utf-8", newline="\n")
+
+
+def schema_files(folder: Path) -> list[Path]:
+    """The schemas of a folder: those of `sources.yaml` in its order, then every other `*.json`, by name."""
+    order = list(read_sources(folder))
+    files = sorted(folder.glob("*.json"))
+    return sorted(files, key=lambda path: order.index(path.name) if path.name in order else len(order))
+
+
+def read_schema(path: Path) -> Document:
+    """A schema of the folder.
+
+    Raises:
+        SchemaError: It is not a JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SchemaError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise SchemaError(f"{path.name} is not a JSON object")
+    return document

@@ -8,20 +8,26 @@ from typing import Any
 
 import pytest
 
-import update_schema
-from change_report import Report
-from changes import compare
 from conftest import ROOT
-from field_changes import Change
 from published import answer_of, changed, fields_of, schema
-from update_schema import Candidate
+from schema_tools.diff import Change, compare
+from schema_tools.normalize import mend
+from schema_tools.report import Report
+from schema_tools.update import Candidate, examine
 
 Edit = Callable[[dict[str, Any]], object]
 
 
 def examined(document: dict[str, Any]) -> Report:
-    candidate = Candidate(name="gpt-image-1-5.json", source="a test", schema=document, models=(), notes=[])
-    return update_schema.examine(ROOT / "openapi", candidate)
+    candidate = Candidate(
+        source="a test",
+        schema=document,
+        document=mend(document, "a test").document,
+        models=(),
+        notes=[],
+        name="gpt-image-1-5.json",
+    )
+    return examine(ROOT / "openapi", candidate)
 
 
 def body_of(operation: dict[str, Any]) -> dict[str, Any]:
