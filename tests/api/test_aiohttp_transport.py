@@ -356,8 +356,11 @@ def test_which_proxy_is_for_a_url(
     assert expected == (proxy and str(proxy.url))
 
 
-@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:1", "http://"])
-def test_a_proxy_that_is_none_is_refused_at_once(make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "proxy"),
+    [(default_transport, "ftp://127.0.0.1:1"), (aiohttp_transport, "ftp://127.0.0.1:1"), (aiohttp_transport, "http://")],
+)
+def test_an_invalid_proxy_is_refused_at_once(make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     with pytest.raises(errors.InvalidRequestError, match=r"(?i)prox"):

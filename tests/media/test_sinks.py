@@ -31,16 +31,6 @@ def threads() -> Iterator[Threads]:
     pool._pool.shutdown()  # waits for the threads, unlike `close`
 
 
-@pytest.fixture(params=[True, False], ids=["writev", "write"])
-def writev(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the platform has `os.writev`, which Windows lacks."""
-    if not request.param:
-        monkeypatch.delattr(os, "writev", raising=False)
-    elif not hasattr(os, "writev"):
-        pytest.skip("no os.writev on this platform")
-    return bool(request.param)
-
-
 @asynccontextmanager
 async def opened(folder: Path, threads: Threads, piece_bytes: int = PIECE_BYTES) -> AsyncIterator[FileSink]:
     """A sink for `fox` in the folder, discarded at the end as those of an order are."""
@@ -86,19 +76,6 @@ async def test_bytes_that_are_not_an_image_are_rescued(tmp_path: Path, threads: 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("announced", [0, 1, len(WHOLE), 2 * len(WHOLE), 2**60, -5])
-@pytest.mark.parametrize("to_file", [False, True])
-async def test_a_wrong_announced_size_does_no_harm(
-    tmp_path: Path, threads: Threads, announced: int, to_file: bool
-) -> None:
-    async with SinkSet(tmp_path / "fox" if to_file else None, threads) as sinks:
-        sinks.expected = announced
-        first, second = sinks.open(), sinks.open()
-        await fill(first)
-        await fill(second)
-        assert await first.rescue() == await second.rescue() == WHOLE
-
-
 async def test_images_of_one_answer_are_numbered(tmp_path: Path, threads: Threads) -> None:
     (tmp_path / "fox-2.webp").touch()
     async with SinkSet(tmp_path / "fox.png", threads) as sinks:
@@ -133,9 +110,7 @@ async def test_discarding_a_set_keeps_finished_files_only(tmp_path: Path, thread
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 2**20])
-async def test_pieces_of_any_size_make_the_same_file(
-    tmp_path: Path, threads: Threads, piece_bytes: int, writev: bool
-) -> None:
+async def test_pieces_of_any_size_make_the_same_file(tmp_path: Path, threads: Threads, piece_bytes: int) -> None:
     async with opened(tmp_path, threads, piece_bytes) as sink:
         await fill(sink)
         image = await sink.finish()
@@ -166,7 +141,7 @@ async def test_drain_leaves_less_than_a_piece_in_memory(tmp_path: Path, threads:
     assert sink.size - on_disk == 0
 
 
-async def test_hundreds_of_small_pieces_are_all_written(tmp_path: Path, threads: Threads, writev: bool) -> None:
+async def test_hundreds_of_small_pieces_are_all_written(tmp_path: Path, threads: Threads) -> None:
     pieces = [PIXEL, *(b"%d" % number for number in range(1000))]
     async with opened(tmp_path, threads) as sink:
         for piece in pieces:
@@ -243,7 +218,6 @@ async def test_a_full_disk_loses_nothing(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.delattr(os, "writev", raising=False)
     monkeypatch.setattr(os, call, limited if call == "write" else full)
 
     async with opened(tmp_path, threads, piece_bytes=1) as sink:
@@ -264,13 +238,9 @@ async def test_bytes_that_are_not_an_image_matter_more_than_a_failing_disk(tmp_p
             await sink.finish()
 
 
-async def test_partial_writes_are_continued(
-    tmp_path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch, writev: bool
-) -> None:
+async def test_partial_writes_are_continued(tmp_path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:7000]))
-    if writev:
-        monkeypatch.setattr(os, "writev", lambda descriptor, pieces: os.write(descriptor, b"".join(pieces)))
 
     async with opened(tmp_path, threads, piece_bytes=1) as sink:
         await fill(sink)
@@ -294,7 +264,7 @@ class Gate:
         monkeypatch.setattr(os, name, held)
 
 
-@pytest.mark.parametrize("call", ["writev" if hasattr(os, "writev") else "write", "fsync"])
+@pytest.mark.parametrize("call", ["write", "fsync"])
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_cancelled_attempt_leaves_no_file(
     tmp_path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch, call: str, times: int

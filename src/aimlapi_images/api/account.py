@@ -23,11 +23,7 @@ MAX_LOG_SPAN: Final = timedelta(days=92)  # documented
 
 @attrs.frozen(kw_only=True)
 class LogQuery:
-    """What `GET /v2/logs` is asked for.
-
-    Raises:
-        InvalidRequestError: The API would not accept it.
-    """
+    """What `GET /v2/logs` is asked for, as in `ImageClient.logs`."""
 
     period: str | None = None
     start: datetime | None = None
@@ -38,7 +34,7 @@ class LogQuery:
     offset: int | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """The query's parameters for the generated module."""
+        """The parameters for the generated module; an `InvalidRequestError` if the API would not accept them."""
         start, end = _span(self.period, self.start, self.end)
         parameters: dict[str, Any] = {
             "period": self.period,
@@ -54,11 +50,7 @@ class LogQuery:
 
 @attrs.frozen
 class Account:
-    """Asks the API once for each call.
-
-    Attributes:
-        exchange: Sends the requests.
-    """
+    """Asks the API once for each call."""
 
     exchange: Exchange
 

@@ -64,14 +64,7 @@ def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTranspo
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Carries requests over aiohttp, with any number of connections.
-
-    Args:
-        verify: The trusted certificates.
-
-    Raises:
-        InvalidRequestError: The environment names a proxy that aiohttp cannot use.
-    """
+    """Carries requests over aiohttp, with any number of connections. See `aiohttp_transport`."""
 
     def __init__(self, verify: ssl.SSLContext) -> None:
         self._verify = verify
@@ -107,10 +100,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             response.status,
             headers=response.raw_headers,
             stream=_ResponseStream(response, request),
-            extensions={
-                "http_version": b"HTTP/1.1",
-                "reason_phrase": (response.reason or "").encode("latin-1", "replace"),
-            },
+            extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
 
     async def aclose(self) -> None:
@@ -136,9 +126,6 @@ class EnvironmentProxies:
     """The proxies in `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` when the transport is made.
 
     aiohttp's own `trust_env` is not used, as it also sends passwords from `.netrc`.
-
-    Raises:
-        InvalidRequestError: A proxy's address is invalid, or of a kind that aiohttp does not support.
     """
 
     def __init__(self) -> None:
@@ -170,9 +157,9 @@ def _proxied(proxy: httpx.Proxy | None, url: httpx.URL, headers: list[tuple[str,
     """The arguments of a request through a proxy. The proxy's login is sent to the proxy alone."""
     if proxy is None:
         return {"headers": headers}
-    login: list[tuple[str, str]] = []
-    if proxy.auth:
-        login = [("Proxy-Authorization", f"Basic {b64encode(':'.join(proxy.auth).encode()).decode()}")]
+    login = (
+        [("Proxy-Authorization", f"Basic {b64encode(':'.join(proxy.auth).encode()).decode()}")] if proxy.auth else []
+    )
     if url.scheme == "https":  # a tunnel, whose contents the proxy does not see
         return {"headers": headers, "proxy": str(proxy.url), "proxy_headers": dict(login)}
     return {"headers": headers + login, "proxy": str(proxy.url)}

@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 
 from aimlapi_images.api.auth import origin
-from aimlapi_images.api.exchange import announced_length, describe
+from aimlapi_images.api.exchange import describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded
@@ -35,15 +35,7 @@ class Downloader:
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def fetch(self, url: str, sinks: SinkSet) -> Sink | Failure:
-        """Try once to fetch an image. A failure never loses the URL, since the image is paid for.
-
-        Args:
-            url: Where the image is.
-            sinks: Where to put it.
-
-        Returns:
-            The sink with the whole image, or why it could not be fetched.
-        """
+        """Try once to fetch an image into a new sink. A failure keeps the URL, since the image is paid for."""
         sink = sinks.open()
         try:
             async with self._slots:
@@ -96,7 +88,6 @@ class _TooLargeError(Exception):
 
 
 async def _read(response: httpx.Response, sink: Sink) -> None:
-    sink.reserve(announced_length(response))
     async for piece in response.aiter_bytes():
         sink.write(piece)
         if sink.size > MAX_IMAGE_BYTES:

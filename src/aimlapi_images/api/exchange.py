@@ -55,10 +55,7 @@ class Exchange:
     ) -> HTTPAnswer | Failure:
         """Send one request and read its answer, whatever the status.
 
-        Args:
-            request: What to send.
-            sinks: Where to put images in the answer; `None` if none are expected.
-            max_images: How many images to expect. The size limit grows with it.
+        Images in it go to `sinks`. The size limit grows with `max_images`.
         """
         read_in_threads(request, self.threads)
         upload = request.stream if isinstance(request.stream, UploadStream) else None
@@ -70,8 +67,7 @@ class Exchange:
                 await response.aclose()
         except _NOT_SENT as error:
             host = request.url.netloc.decode()
-            message = f"not sent, no connection to {host}: {describe(error)}"
-            return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=error)
+            return _not_sent(f"not sent, no connection to {host}: {describe(error)}", error)
         except _INVALID as error:
             return _refused(f"the request cannot be sent: {describe(error)}", error)
         except InvalidRequestError as error:  # a file that changed since it was checked
@@ -80,8 +76,7 @@ class Exchange:
             if upload is not None and upload.error is not None:
                 return _refused(str(upload.error), upload.error)
             if upload is not None and not upload.sent_whole:
-                message = f"the upload broke off: {describe(error)}"
-                return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=error)
+                return _not_sent(f"the upload broke off: {describe(error)}", error)
             message = (
                 f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent "
                 "again; the provider's log lists it under this order"
@@ -104,7 +99,6 @@ class Exchange:
         if sinks is None:
             decoder = BodyDecoder(SinkSet(None, self.threads).open, max_skeleton=_MAX_ACCOUNT_BYTES)
         else:
-            sinks.expected = announced_length(response) * 3 // 4  # nearly all of it is base64
             decoder = BodyDecoder(sinks.open, max_skeleton=MAX_SKELETON_BYTES, max_body=max_images * MAX_BODY_BYTES)
         async for piece in response.aiter_bytes():
             decoder.feed(piece)
@@ -116,12 +110,6 @@ class Exchange:
             document = None
         body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(status=response.status_code, headers=headers, body=body, document=document)
-
-
-def announced_length(response: httpx.Response) -> int:
-    """The `Content-Length` of a body that is not compressed, else 0."""
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() and len(length) <= 15 and "content-encoding" not in response.headers else 0
 
 
 def describe(error: Exception) -> str:
@@ -138,6 +126,10 @@ async def _read_start(response: httpx.Response) -> bytes:
         if len(body) >= _MAX_ERROR_BYTES:
             break
     return bytes(body[:_MAX_ERROR_BYTES])
+
+
+def _not_sent(message: str, cause: Exception) -> Failure:
+    return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=cause)
 
 
 def _refused(message: str, cause: Exception) -> Failure:

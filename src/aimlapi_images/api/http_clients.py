@@ -20,15 +20,7 @@ from aimlapi_images.errors import InvalidRequestError
 
 
 class HTTPClients:
-    """Both clients, and whether they may be used.
-
-    Args:
-        api_key: The key, or `None` for the environment's.
-        base_url: The API's address, or `None` for the environment's or the default.
-        timeout: Seconds, or an `httpx.Timeout`.
-        transport: Carries requests to the API; httpx's own transport if `None`.
-        download_transport: Carries downloads; the same as `transport` if `None`.
-        headers: Sent with every request to the API.
+    """Both clients, and whether they may be used. The arguments are those of `ImageClient`.
 
     Attributes:
         base_url: The API's address.

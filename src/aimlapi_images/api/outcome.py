@@ -32,7 +32,7 @@ class Outcome(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """Why an attempt, a download or an order brought no image. The error is built from it once, when it is raised.
+    """Why an attempt, a download or an order brought no image. An error is built from it once, to be raised.
 
     Attributes:
         outcome: What may be done next.
@@ -58,12 +58,7 @@ class Failure:
         return self.outcome is Outcome.UNKNOWN
 
     def error(self, *, note: str = "", **context: Any) -> ImageError:
-        """Build the error.
-
-        Args:
-            note: Appended to the message.
-            context: Further arguments that every `ImageError` takes, such as `order`.
-        """
+        """Build the error. `context` are arguments that every `ImageError` takes, such as `order`."""
         details = {"may_be_billed": self.may_be_billed, **self.details, **context}
         error = self.error_type(self.message, note=self.note + note, **details)
         error.__cause__ = self.cause

@@ -66,13 +66,7 @@ class HTTPAnswer:
 
 @attrs.frozen
 class ImageEntry:
-    """One image of an answer. It has a `payload`, a `url`, or both.
-
-    Attributes:
-        payload: The bytes, if they came in the answer. A broken payload is kept only if there is no `url`.
-        url: Where to fetch the image.
-        revised_prompt: The prompt as rewritten by the provider.
-    """
+    """One image of an answer. It has a `payload`, a `url`, or both. A broken payload is kept only without a URL."""
 
     payload: Payload[Sink] | None = None
     url: str | None = None
@@ -186,10 +180,10 @@ def _outcome(error_type: type[APIStatusError], status: int, wait: float | None) 
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read how long the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
+    """Read `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
 
     Returns:
-        Seconds, 0 or more; `None` if the headers do not say, or are malformed.
+        Seconds to wait, 0 or more; `None` if the headers do not say, or are malformed.
     """
     try:
         if milliseconds := headers.get("retry-after-ms"):

@@ -32,11 +32,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def check_host(url: httpx.URL) -> None:
-    """Refuse a URL whose host is an address that is not public.
-
-    Raises:
-        UntrustedURLError: It is one.
-    """
+    """Raise an `UntrustedURLError` if the host is an address that is not public."""
     try:
         address = ipaddress.ip_address(url.host)
     except ValueError:
@@ -46,15 +42,7 @@ def check_host(url: httpx.URL) -> None:
 
 
 def check_address(host: str, address: str) -> None:
-    """Refuse to connect to an address that is not public.
-
-    Args:
-        host: The host that has the address.
-        address: The address.
-
-    Raises:
-        UntrustedURLError: It is not public.
-    """
+    """Raise an `UntrustedURLError` if a host's address is not public."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if not is_public(found):
         raise UntrustedURLError(f"{host} has the address {found}, which is not public")
@@ -72,20 +60,13 @@ class ConnectionGuard:
 
     It judges the address connected to, so that a name cannot resolve to another address after the check. A
     connection to a proxy passes: what lies behind it is the proxy's to decide.
-
-    Attributes:
-        host: The URL's host.
     """
 
     host: str
     _proxied: bool = attrs.field(default=False, init=False)
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """Handle an event of httpcore.
-
-        Raises:
-            UntrustedURLError: The address is not public. The connection is closed.
-        """
+        """Handle an event of httpcore. If the address is not public, close the connection and raise."""
         if event == "connection.connect_tcp.started":
             self._proxied = info["host"] != self.host
         elif event == "connection.connect_tcp.complete" and not self._proxied:

@@ -64,11 +64,7 @@ class Ledger:
     _in_flight: Counter[Hashable] = attrs.field(factory=Counter, init=False)
 
     def refusal(self, kind: Hashable) -> Failure | None:
-        """Why an order of this kind must not be sent, whatever the orders in flight will cost.
-
-        Args:
-            kind: What decides the price.
-        """
+        """Why an order of this kind must not be sent, whatever the orders in flight will cost."""
         if self.budget is None:
             return None
         price, limit = self._price(kind), self.budget.limit_usd + _ROUNDING
@@ -114,11 +110,7 @@ class Ledger:
         self._spent += self._cost(kind, usage.usd_spent)
 
     def charge_unknown(self, kind: Hashable) -> float:
-        """An attempt ended, and may have been billed.
-
-        Returns:
-            Its assumed cost in US dollars.
-        """
+        """An attempt ended, and may have been billed. Returns its assumed cost in US dollars."""
         self.spending = self.spending.with_unknown_outcomes(1)
         cost = self._cost(kind, None)
         self._spent += cost
@@ -127,13 +119,7 @@ class Ledger:
         return cost
 
     def settle(self, kind: Hashable, assumed: float, usage: Usage | None) -> None:
-        """The provider's log settles an attempt whose outcome was unknown.
-
-        Args:
-            kind: What decides the price.
-            assumed: Its assumed cost in US dollars.
-            usage: Its actual cost; `None` if it was not billed.
-        """
+        """The provider's log settles an attempt that was assumed to cost something. `None`: it was not billed."""
         self.spending = self.spending.with_unknown_outcomes(-1)
         self._spent -= assumed
         if usage is not None:

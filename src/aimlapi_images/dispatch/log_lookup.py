@@ -21,12 +21,7 @@ _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class LogLookup:
-    """Looks up attempts in the provider's log, with one read for all that are waited for.
-
-    Args:
-        account: Reads the log.
-        retry: Repeats reads that fail, and says how long to wait for an entry.
-    """
+    """Looks up attempts in the provider's log, with one read for all that are waited for."""
 
     def __init__(self, account: Account, retry: Retry) -> None:
         self._account = account
@@ -38,10 +33,6 @@ class LogLookup:
 
     async def find(self, request_id: str, sent_at: datetime) -> LogEntry | Failure | None:
         """Wait until the log says how an attempt ended.
-
-        Args:
-            request_id: The attempt's client request id.
-            sent_at: When it was sent.
 
         Returns:
             Its entry, `None` if none appeared in time, or why the log could not be read.

@@ -44,18 +44,7 @@ _ORDERS_REMEMBERED: Final = 10_000
 
 @attrs.define
 class Pipeline:
-    """Carries out orders, first come, first served.
-
-    Attributes:
-        exchange: Sends requests to the API.
-        downloader: Fetches image URLs.
-        throttle: Decides when an attempt may start.
-        ledger: Records what is spent.
-        retry: Repeats attempts and downloads.
-        log: Looks up unknown outcomes.
-        report: Reports events.
-        threads: For files.
-    """
+    """Carries out orders, first come, first served."""
 
     exchange: Exchange
     downloader: Downloader

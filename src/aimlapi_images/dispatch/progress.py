@@ -23,23 +23,14 @@ _PHASES: Final = {
 
 @attrs.define
 class Progress:
-    """How far an order has come.
+    """How far an order has come."""
 
-    Attributes:
-        phase: What it is doing now, as in `DeadlineExceededError`.
-        attempts: Number of times it was sent.
-        last_failure: How the last attempt failed.
-        may_be_billed: Whether an attempt that failed may have been billed.
-        delivery: The images, once the API has answered: from then on the order is paid for.
-        observer_error: Why the observer could not be told about a paid image.
-    """
-
-    phase: str = "queue"
-    attempts: int = 0
+    phase: str = "queue"  # as in `DeadlineExceededError`
+    attempts: int = 0  # how many times it was sent
     last_failure: Failure | None = None
-    may_be_billed: bool = False
-    delivery: Delivery | None = None
-    observer_error: Exception | None = None
+    may_be_billed: bool = False  # because of an attempt that failed
+    delivery: Delivery | None = None  # once the API has answered: from then on the order is paid for
+    observer_error: Exception | None = None  # why the observer could not be told about a paid image
 
     def deadline_failure(self, deadline: float | None, cause: BaseException) -> Failure:
         """The failure that says where the order was when its deadline, in seconds, passed."""
@@ -62,16 +53,9 @@ class Progress:
 
 @attrs.define
 class SentAttempt:
-    """One attempt.
+    """One attempt that is sent."""
 
-    Attributes:
-        number: Its number, from 1, over all uses of the order's id.
-        request_id: Its client request id.
-        at: When it was sent.
-        assumed_usd: Its assumed cost in US dollars while its outcome is unknown.
-    """
-
-    number: int
+    number: int  # from 1, over all uses of the order's id
     request_id: str
     at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
-    assumed_usd: float = 0.0
+    assumed_usd: float = 0.0  # cost in US dollars while the outcome is unknown

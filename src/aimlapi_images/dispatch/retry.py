@@ -55,13 +55,7 @@ class RetryPolicy:
 
 @attrs.frozen
 class Retry:
-    """The one retry loop: for orders, downloads and account calls.
-
-    Attributes:
-        policy: When to try again.
-        sleep: Waits for a number of seconds.
-        chance: Returns random numbers from 0 to 1.
-    """
+    """The one retry loop: for orders, downloads and account calls."""
 
     policy: RetryPolicy
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -99,11 +93,7 @@ class Retry:
         return result
 
     async def result(self, attempt: Callable[[], Awaitable[ResultT | Failure]]) -> ResultT:
-        """Like `run`, but raise the last failure.
-
-        Raises:
-            ImageError: The last attempt failed.
-        """
+        """Like `run`, but raise the error of the last failure."""
         result = await self.run(attempt)
         if isinstance(result, Failure):
             raise result.error()

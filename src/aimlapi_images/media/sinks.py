@@ -20,8 +20,6 @@ from aimlapi_images.media.formats import ImageFormat, read_file_format, read_for
 from aimlapi_images.threads import Threads
 
 PIECE_BYTES: Final = 768 * 2**10
-_BUFFERS_PER_WRITE: Final = 256  # IOV_MAX is 1,024 on Linux, and at least 16 anywhere
-_MAX_RESERVED_BYTES: Final = 16 * 2**20
 
 ResultT = TypeVar("ResultT")
 
@@ -54,13 +52,6 @@ class Sink(Protocol):
     def size(self) -> int:
         """Number of bytes written so far."""
 
-    def reserve(self, size: int) -> None:
-        """Prepare for an image of about `size` bytes. Call it before the first `write`.
-
-        Args:
-            size: As announced by the server. It may be wrong, so at most 16 MiB are reserved.
-        """
-
     def write(self, data: bytes, /) -> object:
         """Take the next bytes. Never blocks."""
 
@@ -91,10 +82,6 @@ class Sink(Protocol):
 class MemorySink(io.BytesIO):
     """A sink that keeps the image in memory, in one buffer that is returned without a copy."""
 
-    def reserve(self, size: int) -> None:
-        """Allocate the buffer up front: a buffer that grows is copied and fragments the heap."""
-        super().__init__(bytes(max(0, min(size, _MAX_RESERVED_BYTES))))
-
     @property
     def size(self) -> int:
         """Number of bytes written so far."""
@@ -110,7 +97,6 @@ class MemorySink(io.BytesIO):
 
     async def rescue(self) -> bytes:
         """Return all bytes."""
-        self.truncate()
         return self.getvalue()
 
     async def discard(self) -> None:
@@ -147,9 +133,6 @@ class FileSink:
         self._discarded = False
         # A thread keeps running when the task that awaits it is cancelled: the next operation waits for it here.
         self._lock = threading.Lock()
-
-    def reserve(self, size: int) -> None:
-        """Do nothing: files grow as needed."""
 
     def write(self, data: bytes, /) -> None:
         """Buffer the next bytes for `drain` or `finish`."""
@@ -189,20 +172,12 @@ class FileSink:
             if self._file is None:
                 self._path, self._file = open_part(self._target.parent)
             while self._buffers:
-                self._on_disk += self._write_some(self._file.fileno())
+                first = self._buffers[0]
+                count = os.write(self._file.fileno(), first)
+                self._on_disk += count
+                self._buffers[:1] = [first[count:]] if count < len(first) else []
         except OSError as error:
             self._error = error
-
-    def _write_some(self, descriptor: int) -> int:
-        # One call for many buffers: each call releases the GIL and has to get it back.
-        buffers = self._buffers[:_BUFFERS_PER_WRITE]
-        writev = getattr(os, "writev", None)  # missing on Windows
-        count = int(writev(descriptor, buffers) if writev else os.write(descriptor, b"".join(buffers)))
-        if count == sum(map(len, buffers)):
-            del self._buffers[: len(buffers)]
-        else:
-            self._buffers = [b"".join(self._buffers)[count:]]
-        return count
 
     def _finish(self, number: int) -> ImageFile:
         if self._image is not None:
@@ -250,13 +225,9 @@ class SinkSet:
     Args:
         target: The path asked for, or `None` to keep images in memory.
         threads: Run the file operations.
-
-    Attributes:
-        expected: Announced size in bytes of all images in the response that is being read, 0 if unknown.
     """
 
     def __init__(self, target: Path | None, threads: Threads) -> None:
-        self.expected = 0
         self._target = target
         self._threads = threads
         self._sinks: list[Sink] = []
@@ -264,8 +235,6 @@ class SinkSet:
     def open(self) -> Sink:
         """Open a sink for one more image."""
         sink: Sink = MemorySink() if self._target is None else FileSink(self._target, self._threads)
-        if self.expected:
-            sink.reserve(self.expected - sum(other.size for other in self._sinks))
         self._sinks.append(sink)
         return sink
 
