@@ -288,7 +288,7 @@ async def test_two_orders_for_one_file_are_not_both_paid(client: ImageClient, tm
 
     assert isinstance(results[0], GeneratedImage)
     assert isinstance(results[1], InvalidRequestError)
-    assert "another order of this client is to be written to" in str(results[1])
+    assert "another order of this client writes to" in str(results[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["same.png", "same.webp"]
 
 

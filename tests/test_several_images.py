@@ -164,7 +164,7 @@ def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
         async with client_for(httpx.Response(200, json={"data": entries}), observer=slow) as client:
             await client.generate("x", to=tmp_path / "fox", deadline=30)
 
-    with pytest.raises(errors.DeadlineExceededError, match="during waiting for the observer") as caught:
+    with pytest.raises(errors.DeadlineExceededError, match="while waiting for the observer") as caught:
         run_in_virtual_time(main())
 
     assert [image.data for image in caught.value.images] == [PIXEL, GIF][: len(caught.value.images)]

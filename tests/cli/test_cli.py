@@ -219,7 +219,7 @@ USAGE: list[tuple[list[str], str]] = [
         "x.gif: openai/gpt-image-1-5 cannot make gif, only png, jpeg, webp",
     ),
     (["x", "--emulator", "-o", "there.png"], "a file is there already: there.png"),
-    (["x", "--emulator", "--timeout", "0"], "timeout is 0.0"),
+    (["x", "--emulator", "--timeout", "0"], "timeout must be"),
     (["x"], "no API key: set AIMLAPI_API_KEY (or AIML_API_KEY)"),
 ]
 
@@ -266,7 +266,7 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
     _, _, err = run(capsys, "generate", "x", "-o", "x.gif", "--base-url", "http://gateway.corp")
 
     warning, error = err.splitlines()
-    assert warning.startswith("aimlapi-images: the API key goes to gateway.corp unencrypted, ")
+    assert warning.startswith("aimlapi-images: the API key is sent to gateway.corp unencrypted: ")
     assert error.startswith("aimlapi-images: x.gif: ")
 
 
@@ -278,7 +278,7 @@ def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkey
     code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--deadline", "0.5")
 
     assert code == 4
-    assert "the deadline of 0.5 s was reached during waiting before another attempt, after 1 attempt" in err
+    assert "the deadline of 0.5 s passed while waiting before another attempt, after 1 attempt" in err
     assert "it is not billed; the last one ended with: not sent, no connection" in err
 
 
