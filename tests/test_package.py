@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -138,7 +140,60 @@ def test_the_defaults_are_the_schemas() -> None:
     assert fields["output_format"]["x-api-default"] == orders._DEFAULT_FORMAT
 
 
-def test_modules_stay_small() -> None:
-    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "src").rglob("*.py")}
+def test_modules_stay_small_and_folders_short() -> None:
+    """Docstrings are not counted: the client's are the reference of the public interface."""
+    package = ROOT / "src" / "aimlapi_images"
+    sizes = {path.name: _lines_of_code(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
+    folders = [folder for folder in (package, *package.iterdir()) if folder.is_dir() and folder.name != "emulator"]
 
     assert {name: lines for name, lines in sizes.items() if lines > 260} == {}
+    assert {folder.name: n for folder in folders if (n := len(list(folder.glob("*.py")))) > 10} == {}
+
+
+ROOMS = [
+    {"cli", "emulator", "__init__"},
+    {"client"},
+    {"dispatch"},
+    {"api"},
+    {"orders"},
+    {"events"},
+    {"models"},
+    {"media"},
+    {"errors", "config", "threads"},
+]
+
+
+def test_imports_run_one_way() -> None:
+    """From the client down to the leaves; what type checkers alone import does not count."""
+    package = ROOT / "src" / "aimlapi_images"
+    height = {room: -number for number, rooms in enumerate(ROOMS) for room in rooms}
+    upwards = [
+        (path.relative_to(package).as_posix(), target)
+        for path in package.rglob("*.py")
+        for target in _imported_rooms(path)
+        if height[target] > height[path.relative_to(package).parts[0].removesuffix(".py")]
+    ]
+
+    assert upwards == []
+
+
+def _imported_rooms(path: Path) -> Iterator[str]:
+    """The rooms of this package that a module imports from."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = [
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in typing_only:
+            names = (node.module or "").split(".")
+            if names[0] == "aimlapi_images":
+                yield from [names[1]] if len(names) > 1 else (alias.name for alias in node.names)
+
+
+def _lines_of_code(source: str) -> int:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docs = [node.body[0] for node in ast.walk(ast.parse(source)) if isinstance(node, documented) and ast.get_docstring(node)]
+    return len(source.splitlines()) - sum((doc.end_lineno or doc.lineno) - doc.lineno + 1 for doc in docs)

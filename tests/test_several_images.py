@@ -112,7 +112,7 @@ async def test_every_url_that_cannot_be_fetched_is_told() -> None:
     assert [image.data for image in caught.value.images] == [PIXEL, GIF]
     assert caught.value.url == f"{server.origin}/one"
     assert caught.value.urls == tuple(f"{server.origin}/{path}" for path in ("one", "three", "four"))
-    assert f"; not fetched either: {server.origin}/three, {server.origin}/four; what came whole is in" in str(
+    assert f"; also missing: {server.origin}/three, {server.origin}/four; complete images are in" in str(
         caught.value
     )
 
@@ -120,7 +120,7 @@ async def test_every_url_that_cannot_be_fetched_is_told() -> None:
 async def test_a_url_is_told_beside_another_error() -> None:
     with MisbehavingServer([answer(b"<html>", "/lost")]) as server:
         async with ImageClient(KEY, base_url=server.origin) as client:
-            with pytest.raises(errors.DecodeError, match=r"; not fetched either: http.*/lost") as caught:
+            with pytest.raises(errors.DecodeError, match=r"; also missing: http.*/lost") as caught:
                 await client.generate("x")
 
     assert caught.value.urls == (f"{server.origin}/lost",)
@@ -140,7 +140,7 @@ async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path:
         assert (caught.value.phase, caught.value.may_be_billed) == ("download", True)
         assert caught.value.urls == (f"{server.origin}/one", f"{server.origin}/three")
         assert caught.value.url == f"{server.origin}/one"
-        assert f"; it is billed, and its 2 images are at {server.origin}/one, {server.origin}/three;" in str(
+        assert f"; it is billed, and its image URLs are {server.origin}/one, {server.origin}/three;" in str(
             caught.value
         )
     assert [image.path for image in held.value.images] == [None, None]

@@ -279,7 +279,7 @@ def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkey
 
     assert code == 4
     assert "the deadline of 0.5 s passed while waiting before another attempt, after 1 attempt" in err
-    assert "it is not billed; the last one ended with: not sent, no connection" in err
+    assert "it is not billed; the last attempt ended with: not sent, no connection" in err
 
 
 def test_another_model_is_sent_unchecked(capsys: pytest.CaptureFixture[str]) -> None:
