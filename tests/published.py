@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.server
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 import update_schema
 from conftest import ROOT
@@ -108,3 +113,40 @@ def run_update(tmp_path: Path, *arguments: str, document: object = None, text: s
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@attrs.frozen
+class Pages:
+    """A running server of pages: its address, and the status and body for each path."""
+
+    url: str
+    answers: dict[str, tuple[int, bytes]]
+
+
+@contextlib.contextmanager
+def serve_pages() -> Iterator[Pages]:
+    """Run a real server on loopback."""
+    answers: dict[str, tuple[int, bytes]] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, b"<html><title>Not Found</title></html>"))
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", body.decode())
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield Pages(f"http://127.0.0.1:{server.server_port}", answers)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

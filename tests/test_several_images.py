@@ -112,9 +112,7 @@ async def test_every_url_that_cannot_be_fetched_is_told() -> None:
     assert [image.data for image in caught.value.images] == [PIXEL, GIF]
     assert caught.value.url == f"{server.origin}/one"
     assert caught.value.urls == tuple(f"{server.origin}/{path}" for path in ("one", "three", "four"))
-    assert f"; also missing: {server.origin}/three, {server.origin}/four; complete images are in" in str(
-        caught.value
-    )
+    assert f"; also missing: {server.origin}/three, {server.origin}/four; complete images are in" in str(caught.value)
 
 
 async def test_a_url_is_told_beside_another_error() -> None:

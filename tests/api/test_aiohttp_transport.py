@@ -358,7 +358,11 @@ def test_which_proxy_is_for_a_url(
 
 @pytest.mark.parametrize(
     ("make", "proxy"),
-    [(default_transport, "ftp://127.0.0.1:1"), (aiohttp_transport, "ftp://127.0.0.1:1"), (aiohttp_transport, "http://")],
+    [
+        (default_transport, "ftp://127.0.0.1:1"),
+        (aiohttp_transport, "ftp://127.0.0.1:1"),
+        (aiohttp_transport, "http://"),
+    ],
 )
 def test_an_invalid_proxy_is_refused_at_once(make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)

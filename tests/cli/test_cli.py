@@ -275,11 +275,10 @@ def test_no_connection_is_exit_code_4(capsys: pytest.CaptureFixture[str], monkey
     with emulator.serve() as running:
         pass
 
-    code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--deadline", "0.5")
+    code, _, err = run(capsys, "generate", "x", "--base-url", running.base_url, "--attempts", "1")
 
     assert code == 4
-    assert "the deadline of 0.5 s passed while waiting before another attempt, after 1 attempt" in err
-    assert "it is not billed; the last attempt ended with: not sent, no connection" in err
+    assert err.startswith("aimlapi-images: not sent, no connection to 127.0.0.1:")
 
 
 def test_another_model_is_sent_unchecked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -331,9 +330,19 @@ def test_a_paid_image_that_cannot_be_written_is_rescued(
     assert size_of(rescued) == (1, 1)
 
 
+# A shell starts background jobs with SIGINT ignored, and children inherit that: restore Python's default.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from aimlapi_images.cli import main
+main()
+"""
+PATIENCE = 120  # seconds; only a test that fails waits for so long
+
+
 def command(*arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    script = [sys.executable, "-c", "from aimlapi_images.cli import main; main()", *arguments]
+    script = [sys.executable, "-c", COMMAND, *arguments]
     return subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -350,7 +359,7 @@ def test_the_emulator_says_how_to_point_a_client_at_it_and_ends_with_ctrl_c(
         monkeypatch.setenv("AIMLAPI_API_BASE", url)
         code, out, _ = run(capsys, "generate", "A fox")
         server.send_signal(signal.SIGINT)
-        _, err = server.communicate(timeout=20)
+        _, err = server.communicate(timeout=PATIENCE)
 
     assert f'ImageClient(api_key="emulator", base_url="{url}")' in "".join(lines)
     assert f"export AIMLAPI_API_BASE={url} AIMLAPI_API_KEY=emulator" in "".join(lines)
@@ -373,16 +382,16 @@ def test_ctrl_c_while_waiting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def never(request: Request) -> Response:
         arrived.set()
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return Response()
 
     app = Starlette(routes=[Route("/v1/images/generations", never, methods=["POST"])])
     with emulator.serve(app) as running:
         monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
         with command("generate", "x", "--base-url", running.base_url) as waiting:
-            assert arrived.wait(20)
+            assert arrived.wait(PATIENCE)
             waiting.send_signal(signal.SIGINT)
-            out, err = waiting.communicate(timeout=20)
+            out, err = waiting.communicate(timeout=PATIENCE)
 
     assert (waiting.returncode, out) == (130, "")
     assert err == "aimlapi-images: interrupted: if the request was sent already, it may be billed\n"

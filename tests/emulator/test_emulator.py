@@ -289,7 +289,7 @@ def contract() -> dict[str, Any]:
 
 
 @schemathesis.openapi.from_dict(contract()).parametrize()
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 def test_the_schema_describes_every_answer_and_refuses_every_wrong_body(
     case: schemathesis.Case[Any], emulator_url: str
 ) -> None:

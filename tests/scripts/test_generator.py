@@ -1,4 +1,4 @@
-"""Generating the client: what is committed, drift, and schemas that give no client."""
+"""Building the document, generating the client from it, and comparing the result with what is committed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ import pytest
 
 import regenerate
 from conftest import ROOT
-from published import PATH
+from published import changed, fields_of
 from schema_tools import generator
-from schema_tools.generator import build_document, generate
+from schema_tools.generator import build_document, install, report_drift
+
+COMMITTED = ROOT / "generated" / "aimlapi_rest"
+OFFLINE = """
+import sys
+def refuse(event, arguments):
+    if event == "socket.connect":
+        raise OSError("no network here")
+sys.addaudithook(refuse)
+"""
 
 
 @pytest.fixture
@@ -25,31 +34,35 @@ def openapi(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "openapi", tmp_path / "openapi"))
 
 
-def change(openapi: Path, edit: Any) -> None:
-    file = openapi / "gpt-image-1-5.json"
-    schema = json.loads(file.read_text(encoding="utf-8"))
-    edit(schema["paths"][PATH]["post"])
-    file.write_text(json.dumps(schema), encoding="utf-8")
+def test_the_committed_client_is_reproduced_offline_and_with_any_tools_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(OFFLINE, encoding="utf-8")
+    impostor = tmp_path / "bin" / "ruff"
+    impostor.parent.mkdir()
+    impostor.write_text("#!/bin/sh\necho 'the wrong ruff ran' >&2\nexit 1\n")
+    impostor.chmod(0o755)
+    monkeypatch.setenv("PATH", str(impostor.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONHASHSEED", "12345")
 
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "regenerate.py"), "--check"], capture_output=True, text=True
+    )
 
-def fields(operation: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    return found
-
-
-def test_what_is_committed_is_what_the_schemas_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert regenerate.main(["--check"]) == 0
-    assert "files are what the schemas give" in capsys.readouterr().out
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "files are what the schemas give" in done.stdout
 
 
 def test_drift_is_shown_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = Path(shutil.copytree(ROOT / "generated", tmp_path / "generated"))
-    package = output / "aimlapi_rest"
+    package = Path(shutil.copytree(COMMITTED, tmp_path / "aimlapi_rest"))
+    assert report_drift(COMMITTED, package) == 0
+    capsys.readouterr()
     (package / "errors.py").write_text("edited = True\n")
     (package / "py.typed").unlink()
     (package / "stale.py").write_text("")
 
-    code = regenerate.main(["--check", "--output", str(output)])
+    code = report_drift(COMMITTED, package)
 
     shown = capsys.readouterr().out
     assert code == 1
@@ -58,26 +71,14 @@ def test_drift_is_shown_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "make generate" in shown
 
 
-def test_stale_files_go(tmp_path: Path) -> None:
-    stale = tmp_path / "generated" / "aimlapi_rest" / "stale.py"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
+def test_installing_removes_stale_files(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(COMMITTED, tmp_path / "aimlapi_rest"))
+    (package / "stale.py").touch()
 
-    assert regenerate.main(["--output", str(tmp_path / "generated")]) == 0
-    assert not stale.exists()
+    install(COMMITTED, package)
 
-
-def test_a_formatter_on_the_path_makes_no_difference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    impostor = tmp_path / "bin" / "ruff"
-    impostor.parent.mkdir()
-    impostor.write_text("#!/bin/sh\necho 'the wrong ruff ran' >&2\nexit 1\n")
-    impostor.chmod(0o755)
-    monkeypatch.setenv("PATH", str(impostor.parent), prepend=os.pathsep)
-    monkeypatch.setenv("PYTHONHASHSEED", "12345")
-
-    assert regenerate.main(["--check"]) == 0
+    assert not (package / "stale.py").exists()
+    assert (package / "client.py").is_file()
 
 
 def test_another_version_of_a_tool_is_refused(
@@ -90,22 +91,21 @@ def test_another_version_of_a_tool_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("fields", "message"),
     [
-        (lambda operation: fields(operation).update(strength={"type": "strengths"}), "not valid OpenAPI 3.0"),
-        (lambda operation: fields(operation)["size"].update({"$ref": "#/nowhere"}), "a $ref leads nowhere"),
+        ({"strength": {"type": "strengths"}}, "not valid OpenAPI 3.0"),
+        ({"size": {"$ref": "#/nowhere"}}, "a $ref leads nowhere"),
         (
-            lambda operation: fields(operation).update(
-                size_type={"type": "object", "properties": {}}, sizeType={"type": "object", "properties": {}}
-            ),
+            {"size_type": {"type": "object", "properties": {}}, "sizeType": {"type": "object", "properties": {}}},
             "openapi_python_client generate failed",
         ),
     ],
 )
 def test_a_schema_that_gives_no_client_is_an_error(
-    openapi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Any, message: str
+    openapi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], message: str
 ) -> None:
-    change(openapi, edit)
+    document = changed(lambda operation: fields_of(operation).update(fields))
+    (openapi / "gpt-image-1-5.json").write_text(json.dumps(document), encoding="utf-8")
     target = tmp_path / "generated" / "aimlapi_rest"
     target.mkdir(parents=True)
     (target / "kept.py").touch()
@@ -135,63 +135,25 @@ def test_no_schema_and_no_json_are_errors(openapi: Path, capsys: pytest.CaptureF
     assert "no schema (*.json) in" in shown
 
 
-def test_schemas_of_ours_stand_beside_the_published_ones_as_they_are(openapi: Path, tmp_path: Path) -> None:
+def test_our_schemas_are_taken_as_they_are(openapi: Path) -> None:
+    part = {"part": {"$ref": "#/components/schemas/Part"}}
+    body = {"title": "Thing", "type": "object", "properties": part}
+    operation = {
+        "operationId": "make_thing",
+        "requestBody": {"content": {"application/json": {"schema": body}}},
+        "responses": {"200": {"description": "Done."}},
+    }
     ours = {
         "openapi": "3.0.3",
         "info": {"title": "Ours", "version": "1"},
-        "paths": {
-            "/v1/things": {
-                "post": {
-                    "operationId": "make_thing",
-                    "tags": ["things"],
-                    "requestBody": {
-                        "content": {
-                            "application/json": {
-                                "schema": {
-                                    "title": "Thing",
-                                    "type": "object",
-                                    "properties": {"part": {"$ref": "#/components/schemas/Part"}},
-                                }
-                            }
-                        }
-                    },
-                    "responses": {"200": {"description": "Done."}},
-                }
-            }
-        },
+        "paths": {"/v1/things": {"post": operation}},
         "components": {"schemas": {"Part": {"type": "object", "title": "Part"}}},
     }
+    before = build_document(openapi).document["components"]["schemas"]["ImageGenerationRequest"]
     (openapi / "ours.json").write_text(json.dumps(ours), encoding="utf-8")
 
-    built = build_document(openapi)
-    generate(openapi, tmp_path / "out" / "aimlapi_rest")
+    built = build_document(openapi).document
 
-    thing = built.document["components"]["schemas"]["Thing"]
-    assert thing["properties"] == {"part": {"$ref": "#/components/schemas/Part"}}
-    assert built.document["paths"]["/v1/things"]["post"]["operationId"] == "make_thing"
-    assert (tmp_path / "out/aimlapi_rest/api/things/make_thing.py").is_file()
-    committed = (ROOT / "generated/aimlapi_rest/models/image_generation_request.py").read_text(encoding="utf-8")
-    made = (tmp_path / "out/aimlapi_rest/models/image_generation_request.py").read_text(encoding="utf-8")
-    assert made == committed
-
-
-OFFLINE = """
-import sys
-def refuse(event, arguments):
-    if event == "socket.connect":
-        raise OSError("no network here")
-sys.addaudithook(refuse)
-"""
-
-
-def test_it_needs_no_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(OFFLINE, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "regenerate.py"), "--check"], capture_output=True, text=True
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
+    assert built["components"]["schemas"]["Thing"]["properties"] == part
+    assert built["components"]["schemas"]["ImageGenerationRequest"] == before
+    assert built["paths"]["/v1/things"]["post"]["operationId"] == "make_thing"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-import regenerate
 import update_schema
 from conftest import ROOT
-from published import PATH, fields_of, project, schema
-from schema_tools.source import read_sources
+from published import PATH, STORED, changed, fields_of, project, schema
+from schema_tools.normalize import mend
 
 PROMPT = {"prompt": {"type": "string"}}
 BUFFER = {
@@ -203,17 +205,65 @@ MODELS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+# Schemas with files, at paths that `ImageClient` does not use or that a schema of ours describes.
+FILES = schema(
+    "acme/files",
+    {
+        **PROMPT,
+        "image": {"anyOf": [BUFFER, {"type": "array", "items": BUFFER, "maxItems": 16}]},
+        "mask": {"type": "object", "description": "A local PNG file used as a mask."},
+    },
+    required=("prompt", "image"),
+)
+FILES["paths"] = dict.fromkeys(("/v1/images/variations", "/images/variations"), FILES["paths"][PATH])
+EDITS = schema("acme/edit", {**PROMPT, "image": BUFFER}, required=("prompt", "image"))
+EDITS["paths"] = {"/v1/images/edits": EDITS["paths"][PATH]}
+
+# A schema with defects that cannot be repaired.
+BROKEN = schema(
+    "acme/broken",
+    {
+        **PROMPT,
+        "strength": {"type": "number", "enum": [0.5, 1]},
+        "steps": {"type": "integer", "default": "many"},
+        "none": {"enum": [None]},
+        "mode": 7,
+        "image": BUFFER,
+        "size": {"type": "integer", "enum": ["big"]},
+    },
+    responses={"200": {}, "2XX": {}, "400": 7},
+)
+BROKEN["paths"]["/images/generations"] = {"post": {**BROKEN["paths"][PATH]["post"], "responses": {}}, "get": {}}
+
+
+@attrs.frozen
+class Added:
+    """Everything that one call of update_schema.py left: folders, and its report."""
+
+    openapi: Path
+    output: Path
+    report: str
+
+
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A client for all of them, through the script."""
+def added(tmp_path_factory: pytest.TempPathFactory) -> Added:
+    """One client for all of the schemas above: generating takes seconds."""
     folder = tmp_path_factory.mktemp("models")
     openapi, output = project(folder)
-    sources = [folder / f"{number}.json" for number in range(len(MODELS))]
-    for source, (_, document, _) in zip(sources, MODELS, strict=True):
+    documents = [*(document for _, document, _ in MODELS), FILES, EDITS, BROKEN]
+    sources = [folder / f"{number}.json" for number in range(len(documents))]
+    for source, document in zip(sources, documents, strict=True):
         source.write_text(json.dumps(document), encoding="utf-8")
-    arguments = ["--add", *map(str, sources), "--openapi", str(openapi), "--output", str(output)]
-    assert update_schema.main(arguments) == 0
-    return output
+    with contextlib.redirect_stdout(io.StringIO()) as report:
+        code = update_schema.main(["--add", *map(str, sources), "--openapi", str(openapi), "--output", str(output)])
+    assert code == 0
+    return Added(openapi, output, report.getvalue())
+
+
+@pytest.fixture
+def generated(added: Added) -> Path:
+    """The folder of the generated client."""
+    return added.output
 
 
 def run(generated: Path, code: str, *arguments: str) -> str:
@@ -377,104 +427,76 @@ def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path
     }
 
 
-# ---- What cannot be mended, or is not used
+def test_files_that_are_described_as_objects_are_files(added: Added) -> None:
+    request = (added.output / "aimlapi_rest/models/acme_files_variations_request.py").read_text(encoding="utf-8")
 
-
-def add(tmp_path: Path, document: object, *more: str, without: tuple[str, ...] = ()) -> tuple[int, Path, Path]:
-    openapi, output = project(tmp_path)
-    for name in without:
-        (openapi / name).unlink()
-    source = tmp_path / "source.json"
-    source.write_text(json.dumps(document), encoding="utf-8")
-    code = update_schema.main(["--add", str(source), "--openapi", str(openapi), "--output", str(output), *more])
-    return code, openapi, output
-
-
-def test_files_that_are_described_as_objects_are_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = schema(
-        "acme/edit",
-        {
-            **PROMPT,
-            "image": {"anyOf": [BUFFER, {"type": "array", "items": BUFFER, "maxItems": 16}]},
-            "mask": {"type": "object", "description": "A local PNG file used as a mask."},
-        },
-        required=("prompt", "image"),
-    )
-    document["paths"] = {"/v1/images/edits": document["paths"][PATH], "/images/edits": document["paths"][PATH]}
-
-    code, _, output = add(tmp_path, document, without=("edits.json",))
-
-    assert code == 0
-    said = capsys.readouterr().out
-    assert "ImageClient.generate() does not use POST /v1/images/edits: only aimlapi_rest.api.images has it" in said
-    request = (output / "aimlapi_rest/models/acme_edit_edits_request.py").read_text(encoding="utf-8")
     assert "image: File | list[File]" in request
     assert "mask: File | Unset" in request
     assert "to_multipart" in request
+    note = "ImageClient.generate() does not use POST /v1/images/variations: only aimlapi_rest.api.images has it"
+    assert note in added.report
 
 
-def test_edits_are_left_to_our_own_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = schema("acme/edit", {**PROMPT, "image": BUFFER}, required=("prompt", "image"))
-    document["paths"] = {"/v1/images/edits": document["paths"][PATH]}
-
-    code, openapi, _ = add(tmp_path, document)
-
-    assert code == 0
-    assert "POST /v1/images/edits is left to edits.json, for every model" in capsys.readouterr().out
-    assert json.loads((openapi / "acme-edit-edits.json").read_text(encoding="utf-8")) == document
+def test_edits_are_left_to_our_own_schema(added: Added) -> None:
+    assert "POST /v1/images/edits is left to edits.json, for every model" in added.report
+    assert json.loads((added.openapi / "acme-edit-edits.json").read_text(encoding="utf-8")) == EDITS
 
 
-def test_what_cannot_be_mended_is_told_by_name_and_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = schema(
-        "acme/broken",
-        {
-            **PROMPT,
-            "strength": {"type": "number", "enum": [0.5, 1]},
-            "steps": {"type": "integer", "default": "many"},
-            "none": {"enum": [None]},
-            "mode": 7,
-            "image": BUFFER,
-            "size": {"type": "integer", "enum": ["big"]},
-        },
-        responses={"200": {}, "2XX": {}, "400": 7},
-    )
-    document["paths"]["/images/generations"] = {"post": {**document["paths"][PATH]["post"], "responses": {}}, "get": {}}
+PLACE = "POST /v1/images/generations"
 
-    code, _, _ = add(tmp_path, document)
 
-    said = capsys.readouterr().out
-    place = "POST /v1/images/generations"
-    assert code == 0
-    for note in (
-        f"{place}: request strength has values that are no literals in Python",
-        f"{place}: request steps has the default 'many', which its own schema forbids",
-        f"{place}: request none has a list of values without a value",
-        f"{place}: request mode is 7 in place of a schema, and is taken for anything",
-        f"{place}: request has a file, which this path does not take: it is sent as text",
-        f"{place}: request size is documented as integer, and its values are not: they are taken",
-        f"{place}: response 2XX is left out",
-        f"{place}: response 400 is left out",
+@pytest.mark.parametrize(
+    "note",
+    [
+        f"{PLACE}: request strength has values that are no literals in Python",
+        f"{PLACE}: request steps has the default 'many', which its own schema forbids",
+        f"{PLACE}: request none has a list of values without a value",
+        f"{PLACE}: request mode is 7 in place of a schema, and is taken for anything",
+        f"{PLACE}: request has a file, which this path does not take: it is sent as text",
+        f"{PLACE}: request size is documented as integer, and its values are not: they are taken",
+        f"{PLACE}: response 2XX is left out",
+        f"{PLACE}: response 400 is left out",
         "POST /images/generations differs from /v1/images/generations, which is taken",
         "GET /images/generations has no counterpart at /v1/images/generations, and is left out",
-    ):
-        assert note in said
+    ],
+)
+def test_defects_that_cannot_be_repaired_are_reported(added: Added, note: str) -> None:
+    assert note in added.report
 
 
-def test_answers_that_contradict_each_other_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entry = {"type": "object", "properties": {"url": {"type": "array", "items": {}}, "seed": {"type": "integer"}}}
-    answer = {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": entry}}}
-    responses = {"200": {"content": {"application/json": {"schema": answer}}}}
+@pytest.mark.parametrize(
+    "junk",
+    [
+        {"type": {}},
+        {"type": [5]},
+        {"enum": "x"},
+        {"properties": 5},
+        {"items": 5},
+        {"anyOf": {}},
+        {"required": [{}]},
+        {"minimum": "x"},
+        {"maxLength": []},
+        {"description": {}},
+        {"nullable": "yes"},
+        {"additionalProperties": 5},
+    ],
+)
+def test_a_malformed_keyword_is_dropped_and_reported(junk: dict[str, Any]) -> None:
+    ((keyword, value),) = junk.items()
 
-    code, openapi, output = add(tmp_path, schema("acme/answers", PROMPT, responses=responses))
+    mended = mend(changed(lambda operation: fields_of(operation).update(new=junk)), "a test")
 
-    assert code == 0
-    assert read_sources(openapi)["acme-answers.json"] is None
-    data = (output / "aimlapi_rest/models/image_data.py").read_text(encoding="utf-8")
-    assert "url: None | str | Unset" in data
-    assert "seed: int | Unset" in data
-    capsys.readouterr()
-    assert regenerate.main(["--openapi", str(openapi), "--output", str(output)]) == 0
-    assert (
-        "note: acme-answers.json: response of POST /v1/images/generations data items url is array, "
-        "and string in another schema, which is taken"
-    ) in capsys.readouterr().out
+    assert fields_of(mended.document["paths"][PATH]["post"])["new"] == {}
+    assert mended.notes == [
+        f"a test: POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
+    ]
+
+
+def test_malformed_parameters_and_servers_are_dropped() -> None:
+    document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
+    document["servers"].append({})
+
+    mended = mend(document, "a test").document
+
+    assert "parameters" not in mended["paths"][PATH]["post"]
+    assert mended["servers"] == STORED["servers"]

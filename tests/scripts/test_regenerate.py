@@ -1,4 +1,4 @@
-"""A change in the schema reaches types, checks, options and the emulator by regenerating, without a hand on them."""
+"""Regenerating: changes in the schema reach types, validation, the command and the emulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 import regenerate
 from conftest import ROOT
-from published import changed, fields_of, project
+from published import changed, fields_of, project, schema
+from schema_tools.source import write_sources
 
 USE = """
 import asyncio, json, sys
@@ -31,8 +32,9 @@ async def main():
 
 asyncio.run(main())
 """
-HELP = "from aimlapi_images.cli import main\nmain(['generate', '--help'])"
+HELP = "import sys\nfrom aimlapi_images.cli import main\nmain(['generate', *sys.argv[1:], '--help'])"
 DRAWN = "1024x1024 png"
+PRIMARY, OTHER = "openai/gpt-image-1-5", "acme/other-sizes"
 
 Case = tuple[Callable[[dict[str, Any]], object], list[tuple[str, dict[str, Any], str]], list[str], dict[str, str]]
 
@@ -55,7 +57,21 @@ def removed_value(operation: dict[str, Any]) -> None:
     fields_of(operation)["output_format"]["enum"].remove("webp")
 
 
-# A change; calls and what comes of them; words of the command's help; what the generated literals are.
+# A schema of ours, beside the published ones.
+OURS: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "info": {"title": "Ours", "version": "1"},
+    "paths": {"/v1/things": {"get": {"operationId": "get_things", "tags": ["things"], "responses": {"200": {}}}}},
+}
+
+
+def other_sizes(operation: dict[str, Any]) -> None:
+    fields_of(operation)["model"]["enum"] = [OTHER]
+    fields_of(operation)["size"].update(enum=["auto", "1792x1024"], default="auto")
+
+
+# Changes to the published schema, each with calls and their results, words of the command's help, and literals of
+# the generated models. They are all made at once: generating takes seconds.
 CASES: dict[str, Case] = {
     "a new size": (
         lambda o: fields_of(o)["size"]["enum"].append("512x512"),
@@ -65,17 +81,6 @@ CASES: dict[str, Case] = {
         ],
         ["--size [1024x1024|1024x1536|1536x1024|512x512]"],
         {"size": 'Literal["1024x1024", "1024x1536", "1536x1024", "512x512"]'},
-    ),
-    "other sizes": (
-        lambda o: fields_of(o)["size"].update(enum=["auto", "1792x1024"], default="auto"),
-        [
-            ("x", {}, DRAWN),
-            ("x", {"size": "auto"}, DRAWN),
-            ("x", {"size": "1792x1024"}, "1792x1024 png"),
-            ("x", {"size": "1024x1024"}, "size is '1024x1024', and has to be one of 'auto', '1792x1024'"),
-        ],
-        ["--size [auto|1792x1024]", "default: auto"],
-        {"size": 'Literal["1792x1024", "auto"]'},
     ),
     "a new limit": (
         lambda o: (fields_of(o)["prompt"].update(maxLength=10), fields_of(o)["output_compression"].update(minimum=5)),
@@ -131,25 +136,75 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_change_reaches_users_by_regenerating(tmp_path: Path, name: str) -> None:
-    edit, calls, help_, literals = CASES[name]
+OTHER_CASE: Case = (
+    other_sizes,
+    [
+        ("x", {"model": OTHER}, DRAWN),
+        ("x", {"model": OTHER, "size": "auto"}, DRAWN),
+        ("x", {"model": OTHER, "size": "1792x1024"}, "1792x1024 png"),
+        ("x", {"model": OTHER, "size": "1024x1024"}, "size is '1024x1024', and has to be one of 'auto', '1792x1024'"),
+    ],
+    ["--size [auto|1792x1024]", "default: auto"],
+    {"size": 'Literal["1792x1024", "auto"]'},
+)
+
+
+def contradiction() -> dict[str, Any]:
+    """A schema whose response contradicts the one of the primary model, and has one more field."""
+    entry = {"type": "object", "properties": {"url": {"type": "array", "items": {}}, "seed": {"type": "integer"}}}
+    answer = {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": entry}}}
+    responses = {"200": {"content": {"application/json": {"schema": answer}}}}
+    return schema("acme/answers", {"prompt": {"type": "string"}}, responses=responses)
+
+
+def all_changes(operation: dict[str, Any]) -> None:
+    for edit, *_ in CASES.values():
+        edit(operation)
+
+
+def test_changes_reach_users_by_regenerating(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     openapi, output = project(tmp_path)
-    (openapi / "gpt-image-1-5.json").write_text(json.dumps(changed(edit)), encoding="utf-8")
-    assert regenerate.main(["--openapi", str(openapi), "--output", str(output)]) == 0
+    published = {
+        "gpt-image-1-5.json": changed(all_changes),
+        "other.json": changed(other_sizes),
+        "answers.json": contradiction(),
+    }
+    for name, document in published.items():
+        (openapi / name).write_text(json.dumps(document), encoding="utf-8")
+    write_sources(openapi, dict.fromkeys(published))
+    (openapi / "ours.json").write_text(json.dumps(OURS), encoding="utf-8")
+    stale = output / "aimlapi_rest" / "stale.py"
+    stale.touch()
+
+    code = regenerate.main(["--openapi", str(openapi), "--output", str(output)])
+
+    assert (code, stale.exists()) == (0, False)
+    assert (
+        "note: answers.json: response of POST /v1/images/generations data items url is array, "
+        "and string in another schema, which is taken\n"
+    ) in capsys.readouterr().out
+    data = (output / "aimlapi_rest/models/image_data.py").read_text(encoding="utf-8")
+    assert "url: None | str | Unset" in data
+    assert "seed: int | Unset" in data
+    assert (output / "aimlapi_rest/api/things/get_things.py").is_file()
 
     def python(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(output), str(ROOT / "src")]), "COLUMNS": "100"}
         command = [sys.executable, "-W", "error", "-c", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
+    calls = [call for _, calls, _, _ in (*CASES.values(), OTHER_CASE) for call in calls]
     answers = python(USE, json.dumps([call[:2] for call in calls])).splitlines()
-    shown = " ".join(python(HELP).split())
+    for (*call, expected), answer in zip(calls, answers, strict=True):
+        assert expected in answer, call
 
-    for (*_, expected), answer in zip(calls, answers, strict=True):
-        assert expected in answer
-    for words in help_:
-        assert words in shown
-    for field, literal in literals.items():
-        module = output / f"aimlapi_rest/models/image_generation_request_{field}.py"
-        assert f"= {literal}\n" in module.read_text(encoding="utf-8")
+    for model, request, cases in (
+        (PRIMARY, "image_generation_request", CASES.values()),
+        (OTHER, "acme_other_sizes_request", [OTHER_CASE]),
+    ):
+        shown = " ".join(python(HELP, "--model", model).split())
+        for _, _, words, literals in cases:
+            assert [each for each in words if each not in shown] == []
+            for field, literal in literals.items():
+                module = output / f"aimlapi_rest/models/{request}_{field}.py"
+                assert f"= {literal}\n" in module.read_text(encoding="utf-8")

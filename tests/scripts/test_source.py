@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import http.server
 import io
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,20 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from published import PATH, STORED, changed, contents, fields_of, new_size, page, project, run_update, schema
-from schema_tools.source import MAX_BYTES, SourceError, fetch, find_schema, read_sources, write_sources
+from published import (
+    PATH,
+    STORED,
+    changed,
+    contents,
+    fields_of,
+    new_size,
+    page,
+    project,
+    run_update,
+    schema,
+    serve_pages,
+)
+from schema_tools.source import MAX_BYTES, SourceError, fetch, find_schema, read_sources
 
 # ---- Finding the schema
 
@@ -162,71 +172,10 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.C
 # ---- Fetching
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
-    """A server of pages; `pages` is set for each test."""
-
-    pages: dict[str, tuple[int, bytes]]
-
-    def do_GET(self) -> None:
-        status, body = self.pages.get(self.path, (404, b"<html><title>Not Found</title></html>"))
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", body.decode())
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def pages() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
-    """A real server: its address, and what it answers by path."""
-    Pages.pages = {}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", Pages.pages
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_without_a_source_the_stored_url_is_asked(
-    tmp_path: Path, pages: tuple[str, dict[str, tuple[int, bytes]]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    base, served = pages
-    openapi, _ = project(tmp_path)
-    write_sources(openapi, {"gpt-image-1-5.json": f"{base}/moved.md"})
-    served["/moved.md"] = (302, b"/page.md")
-    served["/page.md"] = (200, page(changed(new_size)).encode())
-
-    assert run_update(tmp_path, "--write") == 1
-    assert f"Compared with {base}/moved.md." in capsys.readouterr().out
-    assert run_update(tmp_path) == 0
-    assert read_sources(openapi) == {"gpt-image-1-5.json": f"{base}/moved.md"}
-
-
 def test_the_stored_url_is_the_publishers_page() -> None:
     assert read_sources(ROOT / "openapi") == {
         "gpt-image-1-5.json": "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
     }
-
-
-def test_a_schema_that_was_added_from_a_url_keeps_it(
-    tmp_path: Path, pages: tuple[str, dict[str, tuple[int, bytes]]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    base, served = pages
-    openapi, _ = project(tmp_path)
-    served["/other.md"] = (200, page(schema("acme/other", {"prompt": {"type": "string"}})).encode())
-
-    assert run_update(tmp_path, "--add", f"{base}/other.md") == 0
-    served["/other.md"] = (200, page(schema("acme/other-2", {"prompt": {"type": "string"}})).encode())
-
-    assert read_sources(openapi)["acme-other.json"] == f"{base}/other.md"
-    assert run_update(tmp_path, f"{base}/other.md") == 2
-    assert 'request model: "acme/other" is not allowed any more' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -242,16 +191,16 @@ def test_a_schema_that_was_added_from_a_url_keeps_it(
 )
 def test_an_address_that_brings_no_schema_is_an_error(
     tmp_path: Path,
-    pages: tuple[str, dict[str, tuple[int, bytes]]],
     capsys: pytest.CaptureFixture[str],
     status: int,
     body: bytes,
     message: str,
 ) -> None:
-    base, served = pages
-    served["/page.md"] = (status, body)
+    with serve_pages() as pages:
+        pages.answers["/page.md"] = (status, body)
 
-    assert run_update(tmp_path, f"{base}/page.md") == 3
+        assert run_update(tmp_path, f"{pages.url}/page.md") == 3
+
     assert message in capsys.readouterr().err
 
 

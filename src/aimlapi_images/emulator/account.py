@@ -134,7 +134,7 @@ class _Asked:
 def _whole(name: str, text: str | None, *, default: int, at_least: int) -> int:
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < at_least:
+    if not text.isascii() or not text.isdigit() or len(text) > 1_000 or int(text) < at_least:
         raise _wrong(name, f"Expected a whole number from {at_least} up, received {text!r}")
     return int(text)
 
