@@ -15,7 +15,7 @@ import httpx
 
 from aimlapi_images.api.account import Account, LogQuery
 from aimlapi_images.api.download import Downloader
-from aimlapi_images.api.exchange import Exchange
+from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
 from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, at_least_one, instance_of, positive, rule
 from aimlapi_images.dispatch.budget import Budget, Ledger
@@ -128,11 +128,12 @@ class ImageClient:
         self._loading = asyncio.Lock()
         self._retry = Retry(retry)
         self._ledger = Ledger(budget)
-        exchange = Exchange(self._http.api, self._http.auth, self._threads)
+        bodies = BodySlots()
+        exchange = Exchange(self._http.api, self._http.auth, self._threads, bodies)
         self._account = Account(exchange)
         self._pipeline = Pipeline(
             exchange=exchange,
-            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency),
+            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency, bodies),
             throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger),
             ledger=self._ledger,
             retry=self._retry,

@@ -22,6 +22,7 @@ DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, poo
 # Idle connections are closed long before a server would close them: a request sent on a connection that is just
 # being closed has an unknown outcome, which costs more than a new connection.
 KEEPALIVE_SECONDS: Final = 2.0
+MAX_IDLE_CONNECTIONS: Final = 20
 
 
 def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.environ) -> str:

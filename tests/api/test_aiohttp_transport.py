@@ -262,7 +262,7 @@ async def test_a_body_that_is_not_read_closes_its_connection(ours: Transport) ->
 
 
 async def test_connections_are_used_again_and_as_many_as_it_takes(ours: Transport) -> None:
-    together = asyncio.Barrier(40)
+    together = asyncio.Barrier(16)
     connections = 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -273,11 +273,11 @@ async def test_connections_are_used_again_and_as_many_as_it_takes(ours: Transpor
             await together.wait()
             writer.write(OK)
 
-    async with server(handle) as url, ImageClient(KEY, base_url=url, transport=ours, max_concurrency=40) as client:
+    async with server(handle) as url, ImageClient(KEY, base_url=url, transport=ours, max_concurrency=16) as client:
         for _ in range(2):
-            await asyncio.gather(*(client.generate(f"{number}") for number in range(40)))
+            await asyncio.gather(*(client.generate(f"{number}") for number in range(16)))
 
-    assert connections == 40
+    assert connections == 16
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])

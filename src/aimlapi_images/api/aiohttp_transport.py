@@ -31,6 +31,7 @@ except ImportError as error:  # pragma: no cover - tried with the built wheel, i
 _PIECE_BYTES: Final = 64 * 2**10
 _READ_BYTES: Final = 256 * 2**10
 _MAX_HEADER_BYTES: Final = 64 * 2**10
+_AHEAD_BYTES: Final = 16 * 2**10  # read ahead on each connection while its body waits for a slot
 
 # The first match counts. In doubt a request counts as sent: one that was not sent is safe to send again.
 _ERRORS: Final[list[tuple[type[BaseException], type[httpx.TransportError]]]] = [
@@ -119,6 +120,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             max_line_size=_MAX_HEADER_BYTES,
             max_field_size=_MAX_HEADER_BYTES,
+            read_bufsize=_AHEAD_BYTES,
         )
 
 

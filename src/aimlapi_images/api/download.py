@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 
 from aimlapi_images.api.auth import origin
-from aimlapi_images.api.exchange import describe
+from aimlapi_images.api.exchange import BodySlots, describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded
@@ -27,9 +27,11 @@ class Downloader:
         api_url: The API's address. Images at the same origin may come over plain HTTP.
         max_concurrency: Number of downloads at a time. The throttle limits generations only, so a slow image host
             would otherwise pile up connections.
+        bodies: Limits concurrent body reads.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int) -> None:
+    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
+        self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
         self._slots = asyncio.Semaphore(max_concurrency)
@@ -57,7 +59,8 @@ class Downloader:
                     continue
                 if response.status_code != 200:
                     raise _RefusedError(response)
-                await _read(response, sink)
+                async with self._bodies.slot():
+                    await _read(response, sink)
                 return
             finally:
                 await response.aclose()

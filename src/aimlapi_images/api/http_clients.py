@@ -15,7 +15,7 @@ import httpx
 
 from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.ssrf import is_public
-from aimlapi_images.config import KEEPALIVE_SECONDS, find_api_key, find_base_url, timeouts
+from aimlapi_images.config import KEEPALIVE_SECONDS, MAX_IDLE_CONNECTIONS, find_api_key, find_base_url, timeouts
 from aimlapi_images.errors import InvalidRequestError
 
 
@@ -47,7 +47,10 @@ class HTTPClients:
         warn_if_unencrypted(self.base_url, stacklevel=3)
         options: dict[str, Any] = {
             "timeout": timeouts(timeout),
-            "limits": httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+            # The throttle queues requests, not the pool. Its cost grows with the square of idle connections.
+            "limits": httpx.Limits(
+                max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS
+            ),
         }
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
         try:
