@@ -145,11 +145,11 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
             assert f"[{'|'.join(map(str, field['enum']))}]" in words
     assert "[the API's default: 1024x1024]" in words
     assert "0<=x<=100" in words
-    assert "Exit codes: 0 done" in words
+    assert "Exit codes: 0 success" in words
 
 
 def test_the_help_for_a_model_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    said = "No schema is stored for acme/new: what `--field NAME=VALUE` says is sent unchecked, and the other options"
+    said = "No schema is stored for acme/new: `--field NAME=VALUE` is sent unchecked, and the other options"
 
     _, unknown, _ = run(capsys, "generate", "--model", "acme/new", "--help")
     _, known, _ = run(capsys, "generate", "--model", "openai/gpt-image-1-5", "--help")
@@ -306,7 +306,7 @@ def test_every_paid_image_that_cannot_be_written_is_rescued(
     rescued = sorted((tmp_path / "elsewhere").iterdir())
     assert code == 2
     assert [size_of(path) for path in rescued] == [(1, 1), (1, 1)]
-    assert all(f"what came is rescued as {path}" in err for path in rescued)
+    assert all(f"the data is rescued as {path}" in err for path in rescued)
 
 
 def test_a_paid_image_that_cannot_be_written_is_rescued(
@@ -326,7 +326,7 @@ def test_a_paid_image_that_cannot_be_written_is_rescued(
 
     (rescued,) = elsewhere.iterdir()
     assert code == 2
-    assert f"what came is rescued as {rescued}" in err
+    assert f"the data is rescued as {rescued}" in err
     assert size_of(rescued) == (1, 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from published import answer_of, changed, fields_of, schema
 from schema_tools.diff import Change, compare
-from schema_tools.normalize import mend
+from schema_tools.normalize import normalize
 from schema_tools.report import Report
 from schema_tools.update import Candidate, examine
 
@@ -22,7 +22,7 @@ def examined(document: dict[str, Any]) -> Report:
     candidate = Candidate(
         source="a test",
         schema=document,
-        document=mend(document, "a test").document,
+        document=normalize(document, "a test").document,
         models=(),
         notes=[],
         name="gpt-image-1-5.json",

@@ -18,7 +18,7 @@ import pytest
 import update_schema
 from conftest import ROOT
 from published import PATH, STORED, changed, fields_of, project, schema
-from schema_tools.normalize import mend
+from schema_tools.normalize import normalize
 
 PROMPT = {"prompt": {"type": "string"}}
 BUFFER = {
@@ -484,10 +484,10 @@ def test_defects_that_cannot_be_repaired_are_reported(added: Added, note: str) -
 def test_a_malformed_keyword_is_dropped_and_reported(junk: dict[str, Any]) -> None:
     ((keyword, value),) = junk.items()
 
-    mended = mend(changed(lambda operation: fields_of(operation).update(new=junk)), "a test")
+    normalized = normalize(changed(lambda operation: fields_of(operation).update(new=junk)), "a test")
 
-    assert fields_of(mended.document["paths"][PATH]["post"])["new"] == {}
-    assert mended.notes == [
+    assert fields_of(normalized.document["paths"][PATH]["post"])["new"] == {}
+    assert normalized.notes == [
         f"a test: POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
     ]
 
@@ -496,7 +496,7 @@ def test_malformed_parameters_and_servers_are_dropped() -> None:
     document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
     document["servers"].append({})
 
-    mended = mend(document, "a test").document
+    normalized = normalize(document, "a test").document
 
-    assert "parameters" not in mended["paths"][PATH]["post"]
-    assert mended["servers"] == STORED["servers"]
+    assert "parameters" not in normalized["paths"][PATH]["post"]
+    assert normalized["servers"] == STORED["servers"]
