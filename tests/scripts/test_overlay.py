@@ -62,7 +62,7 @@ def test_an_update_merges_objects_extends_arrays_and_replaces_values() -> None:
     assert before["e"] == [{"f": 1}, {"f": 2}]
 
 
-def test_a_removal_takes_out_all_that_it_selects() -> None:
+def test_a_removal_removes_everything_it_selects() -> None:
     before = {"a": {"x": 1, "y": {"x": 2}}, "list": [1, 2, 3, 2]}
 
     after = apply_overlay(
