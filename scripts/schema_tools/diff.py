@@ -1,4 +1,4 @@
-"""How the schema of one body or field differs from another."""
+"""Differences between two versions of a schema, as users of the client see them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Change:
     """One difference.
 
     Attributes:
-        kind: `breaking` when code that works today may fail, or do something else, tomorrow.
-        place: Where: the field, with its side and its operation if that is not the one for generations.
-        text: What, in words.
+        kind: `breaking` if code that works today may fail or behave differently tomorrow.
+        place: The field with `request` or `response`, or the operation.
+        text: The difference in words.
     """
 
     kind: Kind
@@ -32,7 +32,7 @@ class Change:
 
 
 def compare(old: Document, new: Document) -> list[Change]:
-    """The differences between two mended and corrected schemas, breaking ones first."""
+    """List the differences between two repaired and corrected schemas, breaking ones first."""
     before = {(path, method): operation for path, method, operation in operations(old)}
     after = {(path, method): operation for path, method, operation in operations(new)}
     found: list[Change] = []
@@ -44,10 +44,8 @@ def compare(old: Document, new: Document) -> list[Change]:
             found.append(Change("additive", place, "is new"))
         else:
             found += _operation(before[path, method], after[path, method], place)
-    for url in _servers(old) - _servers(new):
-        found.append(Change("breaking", "servers", f"{url} is gone"))
-    for url in _servers(new) - _servers(old):
-        found.append(Change("additive", "servers", f"{url} is new"))
+    found += [Change("breaking", "servers", f"{url} is gone") for url in _servers(old) - _servers(new)]
+    found += [Change("additive", "servers", f"{url} is new") for url in _servers(new) - _servers(old)]
     return sorted(dict.fromkeys(found), key=lambda change: (KINDS.index(change.kind), change.place, change.text))
 
 
@@ -61,9 +59,8 @@ def _operation(old: Document, new: Document, place: str) -> Iterator[Change]:
     yield from _parameters(old, new)
     kinds_before, kinds_after = (list(each.get("requestBody", {}).get("content", {})) for each in (old, new))
     if kinds_before != kinds_after:
-        yield Change(
-            "breaking", f"{place} request", f"is sent as {words(kinds_after)} instead of {words(kinds_before)}"
-        )
+        text = f"is sent as {words(kinds_after)} instead of {words(kinds_before)}"
+        yield Change("breaking", f"{place} request", text)
     else:
         for before, after in zip(bodies(old), bodies(new), strict=True):
             yield from Comparison("request").schema(before, after, "")
@@ -94,7 +91,7 @@ def _parameters(old: Document, new: Document) -> Iterator[Change]:
 
 
 def _answer(operation: Document) -> Document | None:
-    """What success answers with; 200 and 201 are one to the client."""
+    """The schema of a successful response; the client treats 200 and 201 alike."""
     for status, answer in sorted(operation.get("responses", {}).items()):
         for media in answer.get("content", {}).values():
             if status.startswith("2") and "$ref" not in media.get("schema", {"$ref": ""}):
@@ -103,7 +100,7 @@ def _answer(operation: Document) -> Document | None:
     return None
 
 
-# Of a limit that goes up: is more allowed then, or less?
+# Raising an upper limit allows more; raising a lower limit allows less.
 _UPPER: Final = ("maximum", "maxLength", "maxItems", "maxProperties")
 _LOWER: Final = ("minimum", "minLength", "minItems", "minProperties")
 _RULES: Final = ("pattern", "format", "multipleOf", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum", "not")
@@ -112,10 +109,12 @@ _WORDS: Final = ("description", "title", "example", "deprecated", "readOnly", "w
 
 @attrs.frozen
 class Comparison:
+    """Compares schemas of a request, or of a response."""
+
     side: Literal["request", "response"]
 
     def schema(self, old: Document, new: Document, place: str) -> Iterator[Change]:
-        """Compare all of a schema, whatever it may be."""
+        """Compare two schemas of any type."""
         yield from self._words(old, new, place)
         if (old.get("nullable") is True) != (new.get("nullable") is True):
             wider = new.get("nullable") is True
@@ -137,7 +136,7 @@ class Comparison:
             yield from self._plain(before[kind], after[kind], place)
 
     def _plain(self, old: Document, new: Document, place: str) -> Iterator[Change]:
-        """Compare two schemas of one type."""
+        """Compare two schemas of the same type."""
         yield from self._values(old, new, place)
         if "enum" not in old and "enum" not in new:
             yield from self._limits(old, new, place)
@@ -157,11 +156,8 @@ class Comparison:
             text = f"default {_show(one)} is not documented any more" if other is None else f"default is {_show(other)}"
             yield Change("documentation", self._at(place), text)
         else:
-            yield Change(
-                "breaking",
-                self._at(place),
-                f"default is {_show(other)} instead of {_show(one)}: requests without it give something else",
-            )
+            text = f"default is {_show(other)} instead of {_show(one)}: requests without it give something else"
+            yield Change("breaking", self._at(place), text)
 
     def _values(self, old: Document, new: Document, place: str) -> Iterator[Change]:
         one, other = old.get("enum"), new.get("enum")
@@ -223,12 +219,12 @@ class Comparison:
             yield self._change(not closed_after, place, text)
 
     def _change(self, wider: bool, place: str, text: str) -> Change:
-        """What is sent may be wider, and what is received narrower, without breaking anybody."""
+        """A wider request or a narrower response breaks nothing."""
         fits = wider if self.side == "request" else not wider
         return Change("additive" if fits else "breaking", self._at(place), text)
 
     def _limit(self, wider: bool, place: str, text: str) -> Change:
-        """Limits of what is received are checked by nobody here."""
+        """Limits of a response are not validated by the client."""
         if self.side == "request":
             return self._change(wider, place, text)
         return Change("additive" if wider else "documentation", self._at(place), text)
@@ -238,7 +234,7 @@ class Comparison:
 
 
 def _branches(schema: Document) -> dict[str, Document]:
-    """What a schema allows, by type: one or several."""
+    """The alternatives of a schema, by type."""
     found: dict[str, Document] = {}
     for branch in schema.get("anyOf") or schema.get("oneOf") or [schema]:
         kind = _kind(branch)
@@ -254,7 +250,7 @@ def _kind(schema: Document) -> str:
 
 
 def _wider_number(kind: str, others: set[str]) -> str | None:
-    """`number` for `integer` and the other way round, if it is there."""
+    """Return `number` for `integer` and vice versa, if it is among the others."""
     partner = {"integer": "number", "number": "integer"}.get(kind)
     return partner if partner in others else None
 

@@ -1,10 +1,4 @@
-"""Make generated/aimlapi_rest, the low-level client, from the schemas in openapi/.
-
-The same input gives the same bytes: the generator and the formatter are pinned in the `generate` extra of
-pyproject.toml, run from this interpreter's own environment (never from PATH), and ignore settings outside
-this repository. Run it as `make generate`; `--check` (`make check-generated`) changes nothing and fails
-when generated/ is not what openapi/ gives.
-"""
+"""Generation of the low-level client: build one OpenAPI document, run the code generator, detect drift."""
 
 from __future__ import annotations
 
@@ -29,7 +23,7 @@ from referencing.exceptions import Unresolvable
 from schema_tools import Document, Notes, SchemaError
 from schema_tools.json_schema import request_schemas
 from schema_tools.merge import merge, name_requests, operations, promote_titles, share_responses
-from schema_tools.normalize import mend
+from schema_tools.normalize import normalize
 from schema_tools.overlay import apply_overlay
 from schema_tools.source import SOURCES, read_schema, read_sources, schema_files
 
@@ -42,16 +36,16 @@ TEXT_ENCODING = "utf-8"
 
 
 class RegenerationError(Exception):
-    """The client could not be made. The message says what to mend."""
+    """The client cannot be generated. The message says what to fix."""
 
 
 @attrs.frozen
 class Built:
-    """The document that the client is made from.
+    """The document that the client is generated from.
 
     Attributes:
         document: One valid OpenAPI 3.0 document.
-        notes: What could not be mended in the schemas as published, one line each.
+        notes: Defects of the published schemas that could not be repaired, one line each.
     """
 
     document: Document
@@ -59,13 +53,13 @@ class Built:
 
 
 def build_document(folder: Path) -> Built:
-    """Mend and correct every schema of `folder`, merge them, and validate the result.
+    """Repair and correct every schema of a folder, merge them, and validate the result.
 
-    Those that `sources.yaml` names are the publisher's, and are mended. The others are ours, and are taken as
-    they are, but for the overlay.
+    Schemas listed in `sources.yaml` are the publisher's and are repaired. The others were written for this project;
+    only the overlay is applied to them.
 
     Args:
-        folder: The folder with the schemas as published, ours beside them, `overlay.yaml` and `sources.yaml`.
+        folder: The folder with the schemas, `overlay.yaml` and `sources.yaml`.
 
     Raises:
         SchemaError: There is no schema, one is not JSON or not OpenAPI, two contradict each other, or the
@@ -81,9 +75,9 @@ def build_document(folder: Path) -> Built:
     for path in schema_files(folder):
         document = read_schema(path)
         if path.name in sources:
-            mended = mend(document, path.name)
-            notes += mended.notes
-            document = mended.document
+            normalized = normalize(document, path.name)
+            notes += normalized.notes
+            document = normalized.document
         documents[path.name] = apply_overlay(document, overlay)
     if not documents:
         raise SchemaError(f"no schema (*.json) in {folder}")
@@ -98,7 +92,7 @@ def build_document(folder: Path) -> Built:
 
 
 def leave_to_ours(published: Mapping[str, Document], ours: Mapping[str, Document], notes: Notes) -> None:
-    """Drop operations of published schemas that one of ours describes, for whichever model. A note says so."""
+    """Drop operations of published schemas that one of our own schemas describes, and note that."""
     taken = {(path, method): name for name, document in ours.items() for path, method, _ in operations(document)}
     for name, document in published.items():
         for path, method, _ in list(operations(document)):
@@ -117,15 +111,14 @@ def _invalid_places(document: Document) -> Iterator[str]:
 
 
 def generate(openapi: Path, target: Path) -> list[str]:
-    """Make the package `target` from the schemas in the folder `openapi`.
+    """Generate the package `target` from the schemas in the folder `openapi`.
 
     Returns:
-        What could not be mended in the published schemas, one line each.
+        Defects of the published schemas that could not be repaired, one line each.
 
     Raises:
-        RegenerationError: A tool is missing or has another version than the pinned one, or the generator
-            warned of anything at all.
-        SchemaError: The schemas do not give one valid document.
+        RegenerationError: A tool is missing or not the pinned version, or the generator printed a warning.
+        SchemaError: The schemas do not combine into one valid document.
         OverlayError: The overlay is malformed or does not fit.
     """
     tools = pinned_tools()
@@ -151,13 +144,13 @@ def generate(openapi: Path, target: Path) -> list[str]:
 
 
 def install(fresh: Path, target: Path) -> None:
-    """Put a package that was made just now in the place of the old one; stale files go."""
+    """Replace the old package, including files that are no longer generated."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(fresh, target)
 
 
 def pinned_tools() -> dict[str, str]:
-    """The exact versions that the `generate` extra asks for, checked against what is installed here."""
+    """Read the versions pinned in the `generate` extra, and check that they are installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding=TEXT_ENCODING))["project"]
     requirements: list[str] = project["optional-dependencies"]["generate"]
     pins = dict(line.split("==") for line in requirements if "==" in line)
@@ -172,7 +165,7 @@ def pinned_tools() -> dict[str, str]:
 
 
 def report_drift(fresh: Path, target: Path) -> int:
-    """Print how `target` differs from what was made just now; 1 if it does, else 0."""
+    """Print how `target` differs from a fresh package. Returns the exit code: 1 if it does, 0 if not."""
     made, found = _tree(fresh), _tree(target)
     diffs = [
         line
@@ -189,7 +182,7 @@ def report_drift(fresh: Path, target: Path) -> int:
     if made == found:
         print(f"{target.name}: {len(made)} files are what the schemas give")
         return 0
-    # An empty file that is missing or in surplus has no lines to show.
+    # Empty files that are missing or stale show no lines above.
     changed = sorted(name for name in made.keys() | found.keys() if made.get(name) != found.get(name))
     print("\n".join([*diffs, "", f"{target.name} is out of date in {len(changed)} files: {', '.join(changed)}"]))
     print("Run `make generate` and commit the result.")
@@ -207,7 +200,7 @@ def _tree(folder: Path) -> dict[str, str]:
 def _record(openapi: Path, tools: dict[str, str]) -> dict[str, dict[str, str]]:
     sources = [*schema_files(openapi), *(openapi / name for name in ("overlay.yaml", "generator.yaml", SOURCES))]
     digests = {
-        # Read as text, so that a checkout with other line ends gives the same digest.
+        # Read as text, so that line endings do not change the digest.
         path.name: hashlib.sha256(path.read_text(encoding=TEXT_ENCODING).encode(TEXT_ENCODING)).hexdigest()
         for path in sources
         if path.is_file()
@@ -220,7 +213,7 @@ def _as_json(value: object) -> str:
 
 
 def _run(module: str, *arguments: str) -> None:
-    # A fixed hash seed: the generator walks over sets when it writes imports.
+    # A fixed hash seed, because the generator iterates over sets when it writes imports.
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding=TEXT_ENCODING)

@@ -1,4 +1,4 @@
-"""Plain JSON Schema (draft 2020-12) of what a caller may send, for validation without OpenAPI."""
+"""Plain JSON Schema (draft 2020-12) for each request, so that validation needs no OpenAPI."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _COPIED: Final = {
 
 
 def request_schemas(document: Document) -> dict[str, Any]:
-    """The files of `schemas/` beside the generated client, by name without `.json`.
+    """Build the contents of the files in `aimlapi_rest/schemas/`, by name without `.json`.
 
-    `generations` is a list of schemas, one for each request body; the first is the default model's. `edits`
-    has the schema of the text `fields`, and the rules for each of the `files`: how many, how large in bytes,
-    and of which media types. `request_id` is the schema of a client request id. A request that the document
-    does not describe has no file.
+    `generations` is a list with one schema for each request body; the first is for the default model. `edits` has
+    the schema of the text `fields`, and limits for each of the `files`: their number, size in bytes and media
+    types. `request_id` is the schema of a client request id. A request that is not described has no file.
     """
     found: dict[str, Any] = {}
     generate, edit = (_operation(document, path) for path in (GENERATIONS, EDITS))
@@ -53,7 +52,7 @@ def _content(operation: Document, media_type: str) -> Document:
 
 
 def _form(form: Document, document: Document) -> Document:
-    """Split a form into its text fields and its files: those with a content type of their own."""
+    """Split a form into its text fields and its files, which have an encoding."""
     schema = to_json_schema(form["schema"], document)
     encoding = form["encoding"]
     fields = {name: field for name, field in schema["properties"].items() if name not in encoding}
@@ -74,9 +73,9 @@ def _form(form: Document, document: Document) -> Document:
 def to_json_schema(schema: Document, document: Document) -> Document:
     """Translate an OpenAPI 3.0 schema to JSON Schema.
 
-    References are resolved; one that leads back to itself stays, and leads to `$defs`. `nullable` becomes a
-    type, boolean `exclusiveMinimum` and `exclusiveMaximum` become numbers, and keywords that only OpenAPI has
-    are dropped. `description` and the annotation `x-api-default` are kept.
+    References are resolved, except for recursive ones, which lead to `$defs`. `nullable` becomes a type, boolean
+    `exclusiveMinimum` and `exclusiveMaximum` become numbers, and keywords that only OpenAPI has are dropped.
+    `description` and the annotation `x-api-default` are kept.
 
     Args:
         schema: Any schema of the document.

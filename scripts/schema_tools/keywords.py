@@ -1,4 +1,4 @@
-"""Single keywords of a schema that are wrong, or said in a way that the generator cannot read."""
+"""Repair of single schema keywords that are wrong, or in a form that the generator does not support."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _SHAPES: Final[dict[str, type | tuple[type, ...]]] = {
 
 
 def drop_shapeless(schema: Document, place: str, notes: Notes) -> None:
-    """Drop keywords that are not what JSON Schema says that they are: nothing could be read from them."""
+    """Drop keywords whose value has the wrong type."""
     for keyword in [each for each in schema if each in _SHAPES]:
         value: Any = schema[keyword]
         names = value if isinstance(value, list) and keyword in ("type", "required") else []
         if not isinstance(value, _SHAPES[keyword]) or not all(isinstance(each, str) for each in names):
             del schema[keyword]
-            # A schema may stand there as well: `items: true` allows anything.
+            # `items: true` is valid JSON Schema and allows anything.
             if value is not None and not (keyword == "items" and value is True):
                 notes.append(f"{place} has {value!r} as its {keyword}, which is left out")
 
 
-def modernise(schema: Document) -> Document:
-    """Say in the words of OpenAPI 3.0 what is said in those of 3.1 or of JSON Schema."""
+def modernize(schema: Document) -> Document:
+    """Translate keywords of OpenAPI 3.1 and JSON Schema to OpenAPI 3.0."""
     kind = schema.get("type")
     if isinstance(kind, list):
         kinds = [each for each in kind if each != "null"]
@@ -68,7 +68,7 @@ def modernise(schema: Document) -> Document:
 
 
 def tidy_branches(schema: Document) -> None:
-    """Drop branches that allow anything: of all that an `anyOf` with such a branch says, nothing would be left."""
+    """Drop branches that allow anything: they would make the other branches meaningless."""
     for key in _BRANCHES:
         branches = schema.get(key)
         if not isinstance(branches, list):
@@ -90,7 +90,7 @@ def tidy_branches(schema: Document) -> None:
 
 
 def _join(schema: Document, branches: list[Document]) -> None:
-    """All of several objects is one object."""
+    """Merge the object schemas of an `allOf` into one."""
     own: Document = {key: schema.pop(key) for key in ("properties", "required") if key in schema}
     for branch in [own, *branches]:
         schema.setdefault("type", "object")
@@ -100,7 +100,7 @@ def _join(schema: Document, branches: list[Document]) -> None:
 
 
 def tidy_enum(schema: Document, place: str, notes: Notes) -> None:
-    """A list of values has one type, none of them twice, and `null` among them is said as `nullable`."""
+    """Give an enumeration one type, drop duplicates, and turn `null` into `nullable`."""
     values = schema.get("enum")
     if not isinstance(values, list):
         return
@@ -119,7 +119,7 @@ def tidy_enum(schema: Document, place: str, notes: Notes) -> None:
     elif types == {"integer"}:
         schema |= {"enum": [int(value) for value in kept], "type": "integer"}
     elif types == {"boolean"}:
-        # The generator has no literals of booleans.
+        # The generator does not support literals of booleans.
         schema["type"] = "boolean"
         if len(kept) == 1:
             schema["not"] = {"enum": [not kept[0]], "description": f"has to be {str(kept[0]).lower()}"}
@@ -135,11 +135,10 @@ def tidy_enum(schema: Document, place: str, notes: Notes) -> None:
 
 
 def tidy_default(schema: Document, place: str, notes: Notes, *, keep: bool) -> None:
-    """Set the default aside as `x-api-default`.
+    """Move the default to `x-api-default`.
 
-    The generator would send every default with every request, and freeze today's defaults into old clients:
-    what is not sent is left to the API. The emulator and the command's help still need to know what the API
-    assumes.
+    The generator would send every default with every request, which freezes today's defaults in old clients. A
+    field that is not sent is left to the API. The emulator and the command's help read the annotation.
     """
     if "default" not in schema:
         return
@@ -154,7 +153,7 @@ def tidy_default(schema: Document, place: str, notes: Notes, *, keep: bool) -> N
 
 
 def _fitting(schema: Document, default: Any) -> Any:
-    """The default, as the schema's own type; `None` if there is no such thing."""
+    """Convert the default to the type of its schema; `None` if that is impossible."""
     rules = {key: value for key, value in schema.items() if key in ("type", "enum", "minimum", "maximum", *_BRANCHES)}
     tries = [default]
     if isinstance(default, str):
@@ -169,7 +168,7 @@ def _forbids(rules: Document, value: Any) -> bool:
     try:
         return not Draft4Validator(rules).is_valid(value)
     except UnknownType:
-        return False  # for the validation of the whole document to say
+        return False  # reported by the validation of the whole document
 
 
 def _type_of(value: Any) -> str:
@@ -185,7 +184,7 @@ def _among(value: Any, values: list[Any]) -> bool:
 
 
 def is_file(schema: Document, about: str) -> bool:
-    """Whether it is what the publisher's server makes of an uploaded file, or an object that its text calls a file."""
+    """Whether a schema describes an uploaded file: the publisher's server-side object, or an object called a file."""
     if schema.get("type") != "object":
         return False
     fields = schema.get("properties")

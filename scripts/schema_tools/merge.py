@@ -1,4 +1,4 @@
-"""Several models at one path: a name for each model's request, one response that all of them share."""
+"""Combine the schemas of several models: one request for each model, one response for all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _JSON_SUCCESS: Final = ("200", "201")
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """Path, method and operation of each."""
+    """Yield the path, method and operation of each operation."""
     for path, item in document.get("paths", {}).items():
         for method, operation in item.items():
             if method in METHODS:
@@ -22,14 +22,14 @@ def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def bodies(operation: Document) -> Iterator[Document]:
-    """The schema of each content type of a request."""
+    """Yield the schema of each content type of a request."""
     for media in operation.get("requestBody", {}).get("content", {}).values():
         if isinstance(media.get("schema"), dict):
             yield media["schema"]
 
 
 def models_of(document: Document) -> tuple[str, ...]:
-    """The models that a schema describes, whatever the path."""
+    """List the models that a schema describes, at any path."""
     found: dict[str, None] = {}
     for _, _, operation in operations(document):
         for body in bodies(operation):
@@ -43,9 +43,10 @@ def _models(body: Document) -> list[str]:
 
 
 def name_requests(documents: list[Document]) -> None:
-    """Title the request of each model; the first document's keeps the title that the overlay gives.
+    """Give the request of each model a title, which becomes the name of its class.
 
-    A request is named after the first model that it is for, as `FluxSchnellRequest` for `flux/schnell`.
+    A request is named after its first model, such as `FluxSchnellRequest` for `flux/schnell`. The request of the
+    first document keeps the title from the overlay.
     """
     taken: set[str] = set()
     for number, document in enumerate(documents):
@@ -68,14 +69,14 @@ def _pascal(text: str) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """`gpt-1` and `gpt/1` would give one class."""
+    """Add a number to a name that is taken: `gpt-1` and `gpt/1` would give the same class."""
     return next(
         each for each in (name, *(f"{name}{number}" for number in range(2, 10_000))) if each.lower() not in taken
     )
 
 
 def share_responses(documents: dict[str, Document], notes: Notes) -> None:
-    """Give each operation the same response in all documents: with every field that one of them has."""
+    """Give each operation the same response in all documents, with the fields of all of them."""
     shared: dict[tuple[str, str], Document] = {}
     for name, document in documents.items():
         for path, method, operation in operations(document):
@@ -102,9 +103,9 @@ def _answers(operation: Document) -> Iterator[Document]:
 
 
 def blend(first: Document, second: Document, place: str, notes: Notes) -> Document:
-    """One schema for what follows either of two.
+    """Merge two response schemas into one that accepts what either accepts.
 
-    Where they contradict each other the first one holds, and a note says so.
+    If they contradict each other, the first one is used and a note is added.
     """
     if first == second:
         return first
@@ -131,24 +132,24 @@ def blend(first: Document, second: Document, place: str, notes: Notes) -> Docume
         }
     if "items" in first and "items" in second:
         blended["items"] = blend(first["items"], second["items"], f"{place} items", notes)
-    # Before the field came, answers were complete without it.
+    # A field that one schema lacks may be absent.
     required = [name for name in first.get("required", []) if name in second.get("required", [])]
     blended.pop("required", None)
     return blended | ({"required": required} if required else {})
 
 
 def join_requests(known: Document, new: Document, place: str, name: str, schemas: Document) -> None:
-    """Add the request of another schema to an operation: one of several, told apart by the model.
+    """Add the request of another schema to an operation, with `model` as the discriminator.
 
     Args:
-        known: The operation so far, which is changed.
+        known: The operation so far, which is modified.
         new: The same operation of another schema.
-        place: Where, in words.
-        name: The other schema's name.
-        schemas: The components that the requests lead to.
+        place: The method and path, for errors.
+        name: The name of the other schema.
+        schemas: The components that the requests refer to.
 
     Raises:
-        SchemaError: They cannot be told apart by their models, or come in different ways.
+        SchemaError: The requests have models in common or no models, or different content types.
     """
     old_content, new_content = (each.get("requestBody", {}).get("content", {}) for each in (known, new))
     if list(old_content) != list(new_content) or len(new_content) != 1:
@@ -172,7 +173,7 @@ def join_requests(known: Document, new: Document, place: str, name: str, schemas
 
 
 def promote_titles(document: Document, name: str) -> Document:
-    """Move titled request and response bodies to `components/schemas`, so that they can be referred to.
+    """Move titled request and response bodies to `components/schemas`, and refer to them.
 
     Raises:
         SchemaError: Two different bodies have the same title.
@@ -193,15 +194,15 @@ def promote_titles(document: Document, name: str) -> Document:
 
 
 def merge(documents: Mapping[str, Document], published: Container[str] = ()) -> Document:
-    """Merge documents whose components agree where they share a name.
+    """Merge documents into one.
 
     Args:
-        documents: By name.
-        published: Names of those that may describe one operation together, each for its own models.
+        documents: The documents by name.
+        published: The names of documents that may describe the same operation, each for its own models.
 
     Raises:
-        SchemaError: Two documents have the same operation for the same models, or for any, or different
-            components under one name.
+        SchemaError: Two documents describe the same operation for the same models, or have different
+            components with the same name.
     """
     merged: Document = {
         "openapi": "3.0.3",

@@ -1,8 +1,8 @@
-"""Defects of structure that the publisher's schemas share, mended alike in all of them.
+"""Repair of the structural defects that the publisher's schemas share.
 
-What the overlay says as data is said there. Here is what needs a walk through the whole schema: references,
-two paths for one operation, defaults, empty branches, titles that clash, files described as objects. What
-cannot be mended is left as it is, and told in a note with its place.
+Corrections that can be expressed as data are in the overlay. The repairs here need to walk the whole schema:
+references, two paths for one operation, defaults, empty branches, clashing titles, files described as objects.
+A defect that cannot be repaired is left in place and reported in a note that names the place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from schema_tools.keywords import (
     drop_shapeless,
     has_file,
     is_file,
-    modernise,
+    modernize,
     tidy_branches,
     tidy_default,
     tidy_enum,
@@ -31,27 +31,27 @@ _BINARY: Final = {"type": "string", "format": "binary"}
 
 
 @attrs.define
-class Mended:
-    """A published schema without its defects of structure.
+class Normalized:
+    """A repaired schema.
 
     Attributes:
-        document: Paths and what they hold, without a reference; no components.
-        notes: What could not be mended, one line each.
+        document: The paths, with all references resolved and without components.
+        notes: Defects that could not be repaired, one line each.
     """
 
     document: Document
     notes: list[str] = attrs.field(factory=list)
 
 
-def mend(published: Document, name: str) -> Mended:
-    """Mend a published schema.
+def normalize(published: Document, name: str) -> Normalized:
+    """Repair a published schema.
 
     Args:
-        published: The schema. It is left as it is.
-        name: What to call it in notes and errors.
+        published: The schema. It is not modified.
+        name: Its name in notes and errors.
 
     Raises:
-        SchemaError: It is no OpenAPI 3 document with an operation, or a `$ref` in it leads nowhere.
+        SchemaError: The document is not OpenAPI 3, describes no operation, or has a `$ref` that leads nowhere.
     """
     if not isinstance(published, dict) or not str(published.get("openapi", "")).startswith("3."):
         raise SchemaError(f"{name} is not an OpenAPI 3 document")
@@ -68,13 +68,13 @@ def mend(published: Document, name: str) -> Mended:
             place = f"{method.upper()} {path}"
             if not isinstance(item[method], dict):
                 raise SchemaError(f"{name}: {place} is not an object")
-            item[method] = _mend_operation(item[method], path, method, place, notes)
+            item[method] = _normalize_operation(item[method], path, method, place, notes)
             _check_body(item[method], f"{name}: {place}")
     kept = {key: value for key, value in published.items() if key in ("openapi", "info")}
     kept["servers"] = [
         each for each in _as_list(published.get("servers")) if isinstance(each, dict) and each.get("url")
     ]
-    return Mended({**kept, "paths": paths}, [f"{name}: {note}" for note in dict.fromkeys(notes)])
+    return Normalized({**kept, "paths": paths}, [f"{name}: {note}" for note in dict.fromkeys(notes)])
 
 
 def _check_body(operation: Document, place: str) -> None:
@@ -84,7 +84,7 @@ def _check_body(operation: Document, place: str) -> None:
 
 
 def _one_path_each(paths: Document, notes: Notes) -> Document:
-    """The API answers at `/v1/images/…` and at `/images/…` alike, and some schemas describe both."""
+    """Drop the `/images/…` duplicates of `/v1/images/…`: the API serves both, and some schemas describe both."""
     kept: Document = {}
     for path, item in paths.items():
         if not isinstance(item, dict):
@@ -108,119 +108,119 @@ def _essence(operation: Any) -> Any:
     )
 
 
-def _mend_operation(operation: Document, path: str, method: str, place: str, notes: Notes) -> Document:
-    mended: Document = {
-        # The names of known paths are set by the overlay; others are named after themselves.
+def _normalize_operation(operation: Document, path: str, method: str, place: str, notes: Notes) -> Document:
+    normalized: Document = {
+        # The overlay names the operations of known paths; others are named after their path.
         "operationId": "_".join([method, *re.findall(r"[a-z0-9]+", path.removeprefix("/v1").lower())]),
         "tags": ["images"],
         "responses": {},
     }
     kept = ("summary", "description", "deprecated")
-    mended |= {key: operation[key] for key in kept if key in operation}
+    normalized |= {key: operation[key] for key in kept if key in operation}
     parameters = [
         parameter
         for parameter in _as_list(operation.get("parameters"))
         if isinstance(parameter, dict) and {"in", "name"} <= parameter.keys()
     ]
     if parameters:
-        mended["parameters"] = [
+        normalized["parameters"] = [
             {
                 **parameter,
-                "schema": mend_schema(parameter.get("schema", {}), f"{place}: parameter", notes, request=True),
+                "schema": normalize_schema(parameter.get("schema", {}), f"{place}: parameter", notes, request=True),
             }
             for parameter in parameters
         ]
     body = operation.get("requestBody")
     if isinstance(body, dict):
-        mended["requestBody"] = _mend_body(body, f"{place}: request", notes, only_json=path == GENERATIONS)
+        normalized["requestBody"] = _normalize_body(body, f"{place}: request", notes, only_json=path == GENERATIONS)
     for status, answer in _objects(operation.get("responses"), f"{place}: responses").items():
         code = "200" if str(status).upper() in ("2XX", "DEFAULT") else str(status)
-        if code in mended["responses"] or not isinstance(answer, dict):
+        if code in normalized["responses"] or not isinstance(answer, dict):
             notes.append(f"{place}: response {status} is left out")
             continue
         content = {
             kind.split(";")[0].strip(): {
-                "schema": mend_schema(_schema_of(media), f"{place}: response", notes, request=False)
+                "schema": normalize_schema(_schema_of(media), f"{place}: response", notes, request=False)
             }
             for kind, media in _objects(answer.get("content"), f"{place}: response {status}").items()
         }
-        mended["responses"][code] = {key: answer[key] for key in ("description",) if key in answer}
+        normalized["responses"][code] = {key: answer[key] for key in ("description",) if key in answer}
         if content:
-            mended["responses"][code]["content"] = content
-    if not any(code.startswith("2") for code in mended["responses"]):
-        mended["responses"]["200"] = {}
-    return mended
+            normalized["responses"][code]["content"] = content
+    if not any(code.startswith("2") for code in normalized["responses"]):
+        normalized["responses"]["200"] = {}
+    return normalized
 
 
-def _mend_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> Document:
+def _normalize_body(body: Document, place: str, notes: Notes, *, only_json: bool) -> Document:
     content: Document = {}
     for media_type, media in _objects(body.get("content"), place).items():
         kind = media_type.split(";")[0].strip()
-        schema = mend_schema(_schema_of(media), place, notes, request=True, outermost=True)
+        schema = normalize_schema(_schema_of(media), place, notes, request=True, outermost=True)
         if kind == "application/json" and has_file(schema):
             if only_json:
                 notes.append(f"{place} has a file, which this path does not take: it is sent as text")
                 schema = without_files(schema)
             else:
-                # A file cannot be sent as JSON, whatever the schema says.
+                # JSON cannot carry a file, whatever the schema says.
                 kind = "multipart/form-data"
         content[kind] = {"schema": schema}
     return {"required": True, "content": content}
 
 
-def mend_schema(
+def normalize_schema(
     schema: Any, place: str, notes: Notes, *, request: bool, outermost: bool = False, about: str = ""
 ) -> Document:
-    """Mend one schema and all that is in it.
+    """Repair one schema and everything in it.
 
     Args:
-        schema: The schema; references are resolved already.
-        place: Where it is, in words.
-        notes: Gets a line for what cannot be mended.
-        request: Whether it describes what is sent.
-        outermost: Whether it is a whole body, whose title counts.
+        schema: The schema, with references resolved.
+        place: Its location, for notes.
+        notes: Receives a line for each defect that cannot be repaired.
+        request: Whether it is part of a request.
+        outermost: Whether it is a whole body, whose title is kept.
         about: The nearest description above it.
     """
     if not isinstance(schema, dict):
         notes.append(f"{place} is {schema!r} in place of a schema, and is taken for anything")
         return {}
-    mended = {**schema}
-    drop_shapeless(mended, place, notes)
-    modernise(mended)
-    about = str(mended.get("description", about))
-    if request and is_file(mended, about):
-        return {**_BINARY, **{key: mended[key] for key in ("description",) if key in mended}}
+    normalized = {**schema}
+    drop_shapeless(normalized, place, notes)
+    modernize(normalized)
+    about = str(normalized.get("description", about))
+    if request and is_file(normalized, about):
+        return {**_BINARY, **{key: normalized[key] for key in ("description",) if key in normalized}}
     if not outermost:
-        # Two fields with one title would become two classes with one name.
-        mended.pop("title", None)
-    mended.pop("discriminator", None)  # its mapping leads to components, and those are inlined
+        # Two fields with the same title would become two classes with the same name.
+        normalized.pop("title", None)
+    normalized.pop("discriminator", None)  # its mapping refers to components, which are inlined
 
     def below(part: Any, name: str) -> Document:
-        return mend_schema(part, f"{place} {name}".rstrip(), notes, request=request, about=about)
+        return normalize_schema(part, f"{place} {name}".rstrip(), notes, request=request, about=about)
 
     for key in ("anyOf", "oneOf", "allOf"):
-        if isinstance(mended.get(key), list):
-            mended[key] = [below(branch, "") for branch in mended[key]]
-    if isinstance(mended.get("properties"), dict):
-        fields = mended["properties"]
+        if isinstance(normalized.get(key), list):
+            normalized[key] = [below(branch, "") for branch in normalized[key]]
+    if isinstance(normalized.get("properties"), dict):
+        fields = normalized["properties"]
         needed = [name for name, field in fields.items() if isinstance(field, dict) and field.get("required") is True]
-        mended["properties"] = {name: below(field, name) for name, field in fields.items()}
+        normalized["properties"] = {name: below(field, name) for name, field in fields.items()}
         if needed:
-            mended["required"] = list(dict.fromkeys([*_as_list(mended.get("required")), *needed]))
-    if not isinstance(mended.get("required", []), list) or mended.get("required") == []:
-        del mended["required"]
-    if "items" in mended or mended.get("type") == "array":
-        mended["items"] = below(mended.get("items", {}), "items")
-    if isinstance(mended.get("additionalProperties"), dict):
-        mended["additionalProperties"] = below(mended["additionalProperties"], "additionalProperties")
-    tidy_branches(mended)
-    tidy_enum(mended, place, notes)
-    tidy_default(mended, place, notes, keep=request)
-    return mended
+            normalized["required"] = list(dict.fromkeys([*_as_list(normalized.get("required")), *needed]))
+    if not isinstance(normalized.get("required", []), list) or normalized.get("required") == []:
+        del normalized["required"]
+    if "items" in normalized or normalized.get("type") == "array":
+        normalized["items"] = below(normalized.get("items", {}), "items")
+    if isinstance(normalized.get("additionalProperties"), dict):
+        normalized["additionalProperties"] = below(normalized["additionalProperties"], "additionalProperties")
+    tidy_branches(normalized)
+    tidy_enum(normalized, place, notes)
+    tidy_default(normalized, place, notes, keep=request)
+    return normalized
 
 
 def _objects(value: Any, place: str) -> Document:
-    """What has to be an object, and may be missing."""
+    """The value as an object; empty if it is missing."""
     if not isinstance(value or {}, dict):
         raise SchemaError(f"{place} is {value!r}, and has to be an object")
     return value or {}
@@ -235,10 +235,10 @@ def _as_list(value: object) -> list[Any]:
 
 
 def inline(document: Document, node: Any, trail: tuple[str, ...] = ()) -> Any:
-    """A copy of `node` without `$ref`s.
+    """Copy a part of a document with its references resolved.
 
     Args:
-        document: Where the references lead.
+        document: The document that references lead to.
         node: Any part of the document.
         trail: The references that are being followed.
 
@@ -255,17 +255,17 @@ def inline(document: Document, node: Any, trail: tuple[str, ...] = ()) -> Any:
     if reference in trail:
         raise SchemaError(f"a $ref leads back to itself: {reference}")
     target = inline(document, follow(document, reference), (*trail, reference))
-    # OpenAPI 3.0 ignores what stands beside a $ref; a description there is more to the point all the same.
+    # OpenAPI 3.0 ignores the siblings of a $ref, but a description there is more specific.
     if isinstance(target, dict) and isinstance(node.get("description"), str):
         target = {**target, "description": node["description"]}
     return target
 
 
 def follow(document: Document, reference: str) -> Any:
-    """The part of the document that a `$ref` names.
+    """Return the part of the document that a reference leads to.
 
     Raises:
-        SchemaError: It leads nowhere, or out of the document.
+        SchemaError: The reference leads nowhere, or out of the document.
     """
     found: Any = document
     if reference != "#" and not reference.startswith("#/"):

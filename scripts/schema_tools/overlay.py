@@ -1,4 +1,4 @@
-"""OpenAPI Overlay 1.0: corrections to a schema, as data.
+"""OpenAPI Overlay 1.0: corrections to a schema, expressed as data.
 
 Specification: https://spec.openapis.org/overlay/v1.0.0.html. Targets are RFC 9535 JSONPath.
 """
@@ -15,14 +15,14 @@ from schema_tools import Document
 
 
 class OverlayError(ValueError):
-    """An overlay that does not follow the specification, or an action that cannot be carried out."""
+    """An overlay that violates the specification, or an action that cannot be applied."""
 
 
 def apply_overlay(document: Document, overlay: Document) -> Document:
-    """Carry out every action of an overlay, in order.
+    """Apply every action of an overlay, in order.
 
     Args:
-        document: The OpenAPI document. It is left as it is.
+        document: The OpenAPI document. It is not modified.
         overlay: A parsed Overlay 1.0 document.
 
     Returns:
@@ -62,13 +62,13 @@ _ACTION_KEYS = ("target", "description", "update", "remove")
 
 
 def _apply_action(document: Document, action: Document) -> None:
-    # Materialised first: the document changes while we walk over what was selected.
+    # A list, because the document changes during the loop.
     selected = list(jsonpath.finditer(action["target"], document, strict=True))
     if "update" in action:
         for match in selected:
             _update(match.obj, action["update"])
         return
-    # Backwards, so that an index into a list still names the same entry.
+    # Backwards, so that indexes into a list stay valid.
     for match in reversed(selected):
         if match.parent is None:
             raise OverlayError("the root of the document cannot be removed")

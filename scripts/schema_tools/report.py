@@ -1,4 +1,4 @@
-"""A comparison in words: as text, as Markdown for a change request, or as JSON."""
+"""Reports: a comparison as text, Markdown or JSON, and the signatures that changed in the generated package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADINGS: Final[dict[Kind, str]] = {
     "additive": "Additive",
     "documentation": "Documentation only",
 }
-# Arguments of `ImageClient.generate` that are no fields, and fields that go through `options`.
+# Arguments of `ImageClient.generate` that are not fields, and fields that are passed in `options`.
 _NO_FIELDS: Final = ("self", "options", "to", "deadline", "order")
 _IN_OPTIONS: Final = ("n",)
 _REST: Final = "additional_properties"
@@ -26,15 +26,15 @@ UNCHANGED, ADDITIVE, BREAKING, UNUSABLE = range(4)
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """What came of looking at one stored schema.
+    """The result of comparing one stored schema with its source.
 
     Attributes:
         name: The stored file.
-        source: What it was compared with.
-        changes: How the source differs.
-        notes: What in the source is not mended, or not supported.
-        same: Whether the source is the stored schema, but for its layout.
-        added: The models that the schema was added for, if it was not there before.
+        source: The source that it was compared with.
+        changes: The differences.
+        notes: Defects of the source that are not repaired, and operations that are not supported.
+        same: Whether the source equals the stored schema, apart from its layout.
+        added: The models of a new schema.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Report:
 
     @property
     def code(self) -> int:
-        """The exit code: what changes for users. Other words change nothing."""
+        """The exit code. Changes in documentation only count as none."""
         kinds = {change.kind for change in self.changes}
         return BREAKING if "breaking" in kinds else ADDITIVE if "additive" in kinds else UNCHANGED
 
     @property
     def verdict(self) -> str:
-        """In one line."""
+        """A summary in one line."""
         if self.added:
             return f"added for {', '.join(self.added)}"
         counts = [(sum(change.kind == kind for change in self.changes), kind) for kind in KINDS]
@@ -62,12 +62,12 @@ class Report:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What came of writing.
+    """The result of storing schemas and regenerating.
 
     Attributes:
         signatures: Public signatures that changed.
-        facade: What has to follow by hand.
-        notes: What of all schemas is not mended or not used, each line beginning with the file's name.
+        facade: Changes to make by hand in the facade.
+        notes: Defects of all schemas that are not repaired; each line begins with the name of the file.
     """
 
     signatures: list[str]
@@ -76,7 +76,7 @@ class Outcome:
 
 
 def render(reports: list[Report], outcome: Outcome | None, style: str) -> str:
-    """The report in one of three styles: `text`, `markdown` or `json`."""
+    """Render the report as `text`, `markdown` or `json`."""
     if style == "json":
         return json.dumps(_as_data(reports, outcome), indent=2, ensure_ascii=False)
     marks = ("## ", "### ", "- ") if style == "markdown" else ("", "", "  ")
@@ -87,7 +87,7 @@ def render(reports: list[Report], outcome: Outcome | None, style: str) -> str:
         for kind in KINDS:
             lines = [f"{_code(change.place, style)}: {change.text}" for change in report.changes if change.kind == kind]
             parts += _section(_HEADINGS[kind], lines, marks)
-        parts += _section("Not mended, or not supported", report.notes, marks)
+        parts += _section("Not normalized, or not supported", report.notes, marks)
     if outcome is not None:
         signatures = [_code(line, style) for line in outcome.signatures] or ["none"]
         parts += _section("Public signatures that changed", signatures, marks)
@@ -124,7 +124,7 @@ def _as_data(reports: list[Report], outcome: Outcome | None) -> dict[str, Any]:
 
 
 def signatures(package: Path) -> dict[str, str]:
-    """The public names of a generated package, each with its type, values or arguments."""
+    """List the public names of a generated package with their types, values or arguments."""
     found: dict[str, str] = {}
     for file in sorted([*package.glob("models/*.py"), *package.glob("api/**/*.py")]):
         if file.name == "__init__.py":
@@ -135,7 +135,7 @@ def signatures(package: Path) -> dict[str, str]:
 
 
 def changed_signatures(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """One line for each that came (+), went (-) or changed (~)."""
+    """Describe each signature that was added (+), removed (-) or changed (~)."""
     lines = []
     for name in sorted(old.keys() | new.keys()):
         if name not in old:
@@ -155,14 +155,14 @@ def _signature(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:
             types = {ast.unparse(field.target): ast.unparse(field.annotation) for field in fields}
             yield from ((f"{name}.{each}", f": {kind}") for each, kind in types.items() if each != _REST)
         case ast.AsyncFunctionDef(name="asyncio"):
-            # Its three sisters have the same arguments.
+            # The three variants of it have the same arguments.
             yield f"{module}.asyncio", f"({ast.unparse(node.args)})"
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript()):
             yield name, f" = {ast.unparse(node.value)}"
 
 
 def follow_up(facade: Path, package: Path, primary: str = "ImageGenerationRequest") -> list[str]:
-    """What the hand-written facade lacks of a generated package, or takes from it in vain, one line each."""
+    """List what to change by hand in the facade: missing arguments, and names that no longer exist."""
     known = signatures(package)
     lines = [
         f"{file.name} imports {name}, which is gone"

@@ -1,4 +1,4 @@
-"""From a page, a file or standard input to the one OpenAPI document in it."""
+"""Schema sources: pages, files, URLs and standard input, and the list of stored schemas in `sources.yaml`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from schema_tools import Document, SchemaError
 
 SOURCES: Final = "sources.yaml"
 _HEAD: Final = """\
-# The schemas in this folder that AI/ML API published, and the pages that they were taken from (null: a file).
-# The first one is the one that `ImageGenerationRequest` is made from.
-# scripts/update_schema.py keeps this list.
+# The schemas in this folder that AI/ML API published, with the pages they were taken from (null: a file).
+# `ImageGenerationRequest` is generated from the first one.
+# scripts/update_schema.py maintains this list.
 """
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_SECONDS: Final = 60.0
@@ -33,7 +33,7 @@ _HTML: Final = re.compile(r"^\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body
 
 
 class SourceError(Exception):
-    """A source without one usable schema. The message says what it is instead."""
+    """A source without exactly one usable schema. The message says what it contains instead."""
 
 
 def is_url(source: str) -> bool:
@@ -41,10 +41,10 @@ def is_url(source: str) -> bool:
 
 
 def read_source(source: str) -> str:
-    """The text of a URL, a file, or standard input (`-`).
+    """Read the text of a URL, a file, or standard input (`-`).
 
     Raises:
-        SourceError: It cannot be read, is too large, or is not text.
+        SourceError: The source cannot be read, is too large, or is not text.
     """
     if is_url(source):
         data = fetch(source)
@@ -65,15 +65,15 @@ def read_source(source: str) -> str:
 
 
 def fetch(url: str, *, transport: httpx.BaseTransport | None = None, seconds: float = MAX_SECONDS) -> bytes:
-    """What a URL answers with.
+    """Fetch the content of a URL.
 
     Args:
-        url: HTTPS; plain HTTP for this machine alone.
-        transport: What carries the request, if not httpx's own.
-        seconds: For all of it.
+        url: An HTTPS URL; plain HTTP is accepted for loopback only.
+        transport: The httpx transport; httpx's default if `None`.
+        seconds: The time limit for the whole exchange.
 
     Raises:
-        SourceError: No answer, none in time, an error status, too many bytes, or a redirect away from HTTPS.
+        SourceError: No response in time, an error status, too many bytes, or a redirect away from HTTPS.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -115,14 +115,14 @@ def _read_body(answer: httpx.Response, url: str, deadline: float) -> bytes:
 
 
 def find_schema(text: str, *, path: str | None = None) -> Document:
-    """The one OpenAPI document in a text: JSON, YAML, or a code block of a Markdown page.
+    """Find the OpenAPI document in a text: JSON, YAML, or a code block of a Markdown page.
 
     Args:
-        text: All of it.
-        path: Takes the schema that describes this path, where there are several.
+        text: The whole text.
+        path: If there are several documents, take the one that describes this path.
 
     Raises:
-        SourceError: There is none, several, or one that is not whole.
+        SourceError: The text has no document, several, or an incomplete one.
     """
     if not text.strip():
         raise SourceError("the source is empty")
@@ -167,7 +167,7 @@ def _documents(text: str) -> Iterator[Document]:
 
 
 def _code_blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Each fenced block with the number of its first line; one that is not closed ends with the text."""
+    """Yield each fenced block with the number of its first line; an unclosed one ends with the text."""
     fence, before, start, lines = "", "", 0, list[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         found = _FENCE.match(line)
@@ -177,7 +177,7 @@ def _code_blocks(text: str) -> Iterator[tuple[int, str]]:
             yield start, textwrap.dedent("\n".join(lines))
             fence = ""
         elif fence:
-            # A block in a quotation or a list is set in as its fence is.
+            # A block in a quotation or a list is indented like its fence.
             lines.append(line.removeprefix(before) if line.startswith(before) else line.lstrip(" \t>"))
     if fence:
         yield start, textwrap.dedent("\n".join(lines))
@@ -192,7 +192,7 @@ def _parse(text: str) -> Any:
 
 
 def _with_text_keys(node: Any) -> Any:
-    """YAML reads the status `200:` as a number, and JSON has text alone."""
+    """Turn keys into strings, as in JSON: YAML reads the status `200:` as a number."""
     if isinstance(node, dict):
         return {str(key): _with_text_keys(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -205,7 +205,7 @@ def _in_short(error: Exception) -> str:
 
 
 def read_sources(folder: Path) -> dict[str, str | None]:
-    """The publisher's schemas by file name, each with its URL if it has one.
+    """Read the list of the publisher's schemas: file names with their URLs, or `None`.
 
     Raises:
         SchemaError: The list is malformed.
@@ -225,23 +225,23 @@ def read_sources(folder: Path) -> dict[str, str | None]:
 
 
 def write_sources(folder: Path, sources: dict[str, str | None]) -> None:
-    """Write the list, in its order."""
+    """Write the list, in the given order."""
     text = _HEAD + yaml.safe_dump(sources, sort_keys=False, width=1_000)
     (folder / SOURCES).write_text(text, encoding="utf-8", newline="\n")
 
 
 def schema_files(folder: Path) -> list[Path]:
-    """The schemas of a folder: those of `sources.yaml` in its order, then every other `*.json`, by name."""
+    """List the schemas of a folder: those in `sources.yaml` in its order, then every other `*.json` by name."""
     order = list(read_sources(folder))
     files = sorted(folder.glob("*.json"))
     return sorted(files, key=lambda path: order.index(path.name) if path.name in order else len(order))
 
 
 def read_schema(path: Path) -> Document:
-    """A schema of the folder.
+    """Read a stored schema.
 
     Raises:
-        SchemaError: It is not a JSON object.
+        SchemaError: The file is not a JSON object.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Stored schemas: compared with their sources, replaced, and added to."""
+"""Updates of the stored schemas: compare them with their sources, replace them, add further ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schema_tools import Document, SchemaError
 from schema_tools.diff import Change, compare
 from schema_tools.generator import PACKAGE, ROOT, generate, install
 from schema_tools.merge import models_of, operations
-from schema_tools.normalize import GENERATIONS, Mended, mend
+from schema_tools.normalize import GENERATIONS, Normalized, normalize
 from schema_tools.overlay import apply_overlay
 from schema_tools.report import Outcome, Report, changed_signatures, follow_up, signatures
 from schema_tools.source import SourceError, find_schema, is_url, read_schema, read_source, read_sources, write_sources
@@ -28,9 +28,9 @@ class Candidate:
     Attributes:
         source: A path, a URL, or `-`.
         schema: The schema as published.
-        document: The same schema after `mend`.
+        document: The same schema after repair.
         models: The models that it describes.
-        notes: What could not be mended.
+        notes: Defects that could not be repaired.
         name: The file name to store it under; empty until it is known.
     """
 
@@ -98,22 +98,24 @@ def add(folder: Path, output: Path, sources: list[str], path: str | None) -> tup
 
 
 def _stored_documents(folder: Path) -> dict[str, Document]:
-    return {name: mend(read_schema(folder / name), name).document for name in read_sources(folder)}
+    return {name: normalize(read_schema(folder / name), name).document for name in read_sources(folder)}
 
 
 def _read(source: str, path: str | None) -> Candidate:
     try:
         schema = find_schema(read_source(source), path=path)
-        mended = mend(schema, "the schema")
+        normalized = normalize(schema, "the schema")
     except (SourceError, SchemaError) as error:
         raise SourceError(str(error) if source in str(error) else f"{source}: {error}") from error
-    models = models_of(mended.document)
-    _check_use(mended, models)
-    return Candidate(source=source, schema=schema, document=mended.document, models=models, notes=_notes(mended))
+    models = models_of(normalized.document)
+    _check_use(normalized, models)
+    return Candidate(
+        source=source, schema=schema, document=normalized.document, models=models, notes=_notes(normalized)
+    )
 
 
 def _replaced(candidate: Candidate, stored: dict[str, str | None], known: dict[str, Document]) -> str:
-    """The stored file that a schema is a new edition of: the one from that URL, or for its models."""
+    """Find the stored file that a schema replaces: the one from the same URL, or for the same models."""
     found = [name for name, url in stored.items() if url == candidate.source] or _describing(candidate, known)
     if len(found) != 1:
         what = f"{' and '.join(found)} describe it" if found else "no stored schema describes it; take --add"
@@ -129,25 +131,25 @@ def _describing(candidate: Candidate, known: dict[str, Document]) -> list[str]:
     ]
 
 
-def _check_use(mended: Mended, models: tuple[str, ...]) -> None:
-    places = [f"{method.upper()} {path}" for path, method, _ in operations(mended.document)]
-    if not any(path.startswith("/v1/images") for path in mended.document["paths"]):
+def _check_use(normalized: Normalized, models: tuple[str, ...]) -> None:
+    places = [f"{method.upper()} {path}" for path, method, _ in operations(normalized.document)]
+    if not any(path.startswith("/v1/images") for path in normalized.document["paths"]):
         raise SourceError(f"the schema is not for an image model: it describes {', '.join(places)}")
     if not models:
         raise SourceError(f"the schema names no model for {', '.join(places)}: its request has to have a list of them")
 
 
-def _notes(mended: Mended) -> list[str]:
+def _notes(normalized: Normalized) -> list[str]:
     others = [
         f"ImageClient.generate() does not use {method.upper()} {path}: only aimlapi_rest.api.images has it"
-        for path, method, _ in operations(mended.document)
+        for path, method, _ in operations(normalized.document)
         if path != GENERATIONS
     ]
-    return [*(note.removeprefix("the schema: ") for note in mended.notes), *others]
+    return [*(note.removeprefix("the schema: ") for note in normalized.notes), *others]
 
 
 def _all_notes(candidate: Candidate, outcome: Outcome) -> list[str]:
-    """What is not mended or not used of a schema: by itself, and beside the others."""
+    """The notes on a schema by itself, and in combination with the others."""
     beside = [note.removeprefix(f"{candidate.name}: ") for note in outcome.notes if note.startswith(candidate.name)]
     return list(dict.fromkeys([*candidate.notes, *beside]))
 
@@ -160,11 +162,11 @@ def _file_name(model: str, paths: set[str], taken: set[str]) -> str:
 
 
 def examine(folder: Path, candidate: Candidate) -> Report:
-    """Compare a schema with the stored one, as users see them: mended and corrected."""
+    """Compare a schema with the stored one, both repaired and corrected."""
     overlay = yaml.safe_load((folder / "overlay.yaml").read_text(encoding="utf-8"))
     stored = read_schema(folder / candidate.name)
-    mended = mend(stored, candidate.name).document
-    changes = compare(apply_overlay(mended, overlay), apply_overlay(candidate.document, overlay))
+    normalized = normalize(stored, candidate.name).document
+    changes = compare(apply_overlay(normalized, overlay), apply_overlay(candidate.document, overlay))
     same = stored == candidate.schema
     if not changes and not same:
         changes = [Change("documentation", "schema", "differs in what no client shows: examples, names, samples")]
@@ -172,11 +174,11 @@ def examine(folder: Path, candidate: Candidate) -> Report:
 
 
 def store(folder: Path, output: Path, candidates: list[Candidate]) -> Outcome:
-    """Store schemas and make the client from them: all of it, or nothing.
+    """Store schemas and regenerate the client. If that fails, nothing is changed.
 
     Raises:
-        SchemaError: Together with the others they give no valid document.
-        RegenerationError: They give no client.
+        SchemaError: The schemas do not combine into one valid document.
+        RegenerationError: The generator fails.
     """
     with tempfile.TemporaryDirectory() as scratch:
         trial = Path(shutil.copytree(folder, Path(scratch) / "openapi"))

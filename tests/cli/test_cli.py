@@ -1,4 +1,4 @@
-"""The command, as a shell sees it."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_it_makes_an_image(
     assert size_of("fox.png") == (1536, 1024)
 
 
-def test_one_word_is_enough_for_the_emulator(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_emulator_needs_one_option_only(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "generate", "A fox, asleep", "--emulator")
 
     assert code == 0
@@ -65,7 +65,7 @@ def test_one_word_is_enough_for_the_emulator(capsys: pytest.CaptureFixture[str])
     assert out.endswith("emulated, free)\n")
 
 
-def test_a_name_from_the_prompt_is_never_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_from_the_prompt_avoids_existing_files(capsys: pytest.CaptureFixture[str]) -> None:
     Path("fox.png").write_text("precious")
 
     for _ in range(2):
@@ -84,7 +84,7 @@ def test_a_name_from_the_prompt_is_never_taken(capsys: pytest.CaptureFixture[str
         (["-o", "fox.jpg", "--output-format", "webp"], "fox.webp"),
     ],
 )
-def test_the_extension_asks_for_its_format(
+def test_the_extension_selects_the_format(
     capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     code, _, _ = run(capsys, "generate", "A fox", "--emulator", *arguments)
@@ -100,7 +100,7 @@ def test_the_command_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) ->
     assert "Commands:\n  balance " in out
 
 
-def test_every_image_of_one_order_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_image_of_an_order_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("day.png")
     three = ["edit", "day.png", "--prompt", "night", "--n", "3", "--emulator", "-o"]
 
@@ -111,7 +111,7 @@ def test_every_image_of_one_order_is_told(capsys: pytest.CaptureFixture[str]) ->
     assert [other["path"] for other in json.loads(known)["others"]] == ["later-2.png", "later-3.png"]
 
 
-def test_json_says_all_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_has_all_details(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(
         capsys, "generate", "A fox", "--emulator", "--json", "--background", "transparent", "--n", "1",
         "--output-compression", "50", "--quality", "low", "--moderation", "low", "--response-format", "b64_json",
@@ -145,11 +145,11 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
             assert f"[{'|'.join(map(str, field['enum']))}]" in words
     assert "[the API's default: 1024x1024]" in words
     assert "0<=x<=100" in words
-    assert "Exit codes: 0 done" in words
+    assert "Exit codes: 0 success" in words
 
 
 def test_the_help_for_a_model_without_a_schema_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    said = "No schema is stored for acme/new: what `--field NAME=VALUE` says is sent unchecked, and the other options"
+    said = "No schema is stored for acme/new: `--field NAME=VALUE` is sent unchecked, and the other options"
 
     _, unknown, _ = run(capsys, "generate", "--model", "acme/new", "--help")
     _, known, _ = run(capsys, "generate", "--model", "openai/gpt-image-1-5", "--help")
@@ -198,7 +198,7 @@ def test_the_help_shows_what_an_option_accepts(field: dict[str, object], metavar
     assert f"--value {metavar} --help" in " ".join(command.get_help(click.Context(command)).split())
 
 
-def test_an_option_that_begins_as_json_has_to_be_json() -> None:
+def test_an_option_that_begins_like_json_has_to_be_valid_json() -> None:
     with pytest.raises(click.BadParameter, match="is not JSON"):
         option_type({"type": "array"}).convert("[1", None, None)
 
@@ -242,7 +242,7 @@ def test_a_usage_error_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("status", "expected"), [(400, 3), (401, 3), (403, 3), (404, 3), (429, 3), (500, 4), (503, 4), (524, 4)]
 )
-def test_exit_codes_tell_a_refusal_from_trouble(
+def test_exit_codes_distinguish_refusals_from_failures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int, expected: int
 ) -> None:
     async def refuse(request: Request) -> Response:
@@ -306,7 +306,7 @@ def test_every_paid_image_that_cannot_be_written_is_rescued(
     rescued = sorted((tmp_path / "elsewhere").iterdir())
     assert code == 2
     assert [size_of(path) for path in rescued] == [(1, 1), (1, 1)]
-    assert all(f"what came is rescued as {path}" in err for path in rescued)
+    assert all(f"the data is rescued as {path}" in err for path in rescued)
 
 
 def test_a_paid_image_that_cannot_be_written_is_rescued(
@@ -326,7 +326,7 @@ def test_a_paid_image_that_cannot_be_written_is_rescued(
 
     (rescued,) = elsewhere.iterdir()
     assert code == 2
-    assert f"what came is rescued as {rescued}" in err
+    assert f"the data is rescued as {rescued}" in err
     assert size_of(rescued) == (1, 1)
 
 
@@ -346,7 +346,7 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def test_the_emulator_says_how_to_point_a_client_at_it_and_ends_with_ctrl_c(
+def test_the_emulator_prints_client_settings_and_stops_on_ctrl_c(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with command("emulator", "--port", "0") as server:
@@ -368,7 +368,7 @@ def test_the_emulator_says_how_to_point_a_client_at_it_and_ends_with_ctrl_c(
     assert (server.returncode, err) == (0, "")
 
 
-def test_the_emulator_says_when_its_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with emulator.serve() as running:
         port = running.base_url.rsplit(":", 1)[1]
         code, _, err = run(capsys, "emulator", "--port", port)

@@ -1,4 +1,4 @@
-"""`aimlapi-images edit`, as a shell sees it."""
+"""`aimlapi-images edit`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_several_images_become_one_in_the_format_of_the_name(capsys: pytest.Capt
     assert known["parameters"]["output_format"] == "webp"
 
 
-def test_a_field_that_is_no_option_is_sent_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_field_without_an_option_can_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
         capsys, "blue.png", "-p", "x", "--field", "user=me", "--field", "seed=7", "--quality", "low", "--json",
         "--emulator",

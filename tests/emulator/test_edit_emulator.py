@@ -1,4 +1,4 @@
-"""The emulator's edits: refused as the API would, and drawn so that a mask can be told from its opposite."""
+"""The edits endpoint of the emulator."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shown(answer: httpx.Response) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))
 
 
-def test_an_answer_has_the_documented_shape(http: httpx.Client) -> None:
+def test_a_response_has_the_documented_form(http: httpx.Client) -> None:
     answer = ask(http, {"image": part(BLUE)}, quality="low")
 
     body = answer.json()
@@ -78,14 +78,14 @@ def test_the_path_works_without_v1_and_images_as_an_array(http: httpx.Client) ->
     assert answer.status_code == 200
 
 
-def test_several_images_are_several_entries_and_cost_as_many(http: httpx.Client) -> None:
+def test_each_image_has_an_entry_and_a_price(http: httpx.Client) -> None:
     answer = ask(http, {"image": part(BLUE)}, n="3", quality="low")
 
     assert len(answer.json()["data"]) == 3
     assert answer.json()["meta"]["usage"]["usd_spent"] == pytest.approx(0.027)
 
 
-def test_a_key_is_asked_for(emulator_url: str) -> None:
+def test_a_wrong_key_is_refused(emulator_url: str) -> None:
     answer = httpx.post(f"{emulator_url}{PATH}", data={"model": MODEL}, files={"image": part(BLUE)})
 
     assert answer.status_code == 401
@@ -160,7 +160,7 @@ def test_other_models_and_other_bodies_are_refused(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_outside_a_mask_nothing_changes_whatever_the_image_is_made_of(http: httpx.Client, mode: str) -> None:
+def test_nothing_changes_outside_the_mask_in_any_image_mode(http: httpx.Client, mode: str) -> None:
     ground = Image.effect_noise(SIZE, 90.0)
     before = ground.convert("RGBA").convert(mode) if mode not in ("I;16", "LA") else ground.convert(mode)
     files = {"image": part(saved(before)), "mask": part(HOLE)}
@@ -175,7 +175,7 @@ def test_outside_a_mask_nothing_changes_whatever_the_image_is_made_of(http: http
     assert known.crop((50, 50, 150, 150)).tobytes() != after.convert("RGBA").crop((50, 50, 150, 150)).tobytes()
 
 
-def test_only_full_transparency_is_drawn_anew(http: httpx.Client) -> None:
+def test_only_fully_transparent_pixels_are_redrawn(http: httpx.Client) -> None:
     mask = Image.open(io.BytesIO(HOLE))
     mask.putpixel((10, 10), (0, 0, 0, 1))
     files = {"image": part(BLUE), "mask": part(saved(mask))}
@@ -209,7 +209,7 @@ def test_a_hole_of_any_shape_is_filled(http: httpx.Client, hole: tuple[int, int,
     assert after.tobytes().count(bytes((255, 0, 255))) >= SIZE[0] * SIZE[1] - width * height
 
 
-def test_without_a_mask_the_picture_is_restyled_by_the_prompt(http: httpx.Client) -> None:
+def test_the_prompt_restyles_the_picture_if_there_is_no_mask(http: httpx.Client) -> None:
     before = saved(Image.effect_noise(SIZE, 90.0).convert("RGB"))
 
     first, second = [

@@ -1,4 +1,4 @@
-"""The emulator answers as the API is documented to do."""
+"""The emulator behaves as the API is documented to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def picture(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def test_an_answer_has_the_documented_shape(http: httpx.Client) -> None:
+def test_a_response_has_the_documented_form(http: httpx.Client) -> None:
     answer = ask(http)
 
     body = answer.json()
@@ -75,7 +75,7 @@ def test_ids_and_cost_come_as_headers(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("request_id", ["with space", "a" * 129, "ümlaut".encode()])
-def test_a_wrong_request_id_is_dropped_in_silence(http: httpx.Client, request_id: str) -> None:
+def test_an_invalid_request_id_is_silently_dropped(http: httpx.Client, request_id: str) -> None:
     answer = http.post(
         "/v1/images/generations", json={"model": MODEL, "prompt": "x"}, headers={"X-Client-Request-Id": request_id}
     )
@@ -109,7 +109,7 @@ def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Basic abc", "Bearer wrong"])
-def test_a_key_is_asked_for(emulator_url: str, authorization: str | None) -> None:
+def test_a_wrong_key_is_refused(emulator_url: str, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
 
     answer = httpx.post(f"{emulator_url}/v1/images/generations", json={}, headers=headers)
@@ -136,7 +136,7 @@ def test_a_key_is_asked_for(emulator_url: str, authorization: str | None) -> Non
         ),
     ],
 )
-def test_bodies_are_checked_by_the_schema(http: httpx.Client, fields: dict[str, Any], details: list[str]) -> None:
+def test_bodies_are_validated_by_the_schema(http: httpx.Client, fields: dict[str, Any], details: list[str]) -> None:
     answer = ask(http, **fields)
 
     assert answer.status_code == 400
@@ -164,13 +164,13 @@ def test_other_bodies_are_refused(http: httpx.Client, content: bytes, status: in
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/v1/nothing", 404), ("GET", "/v1/images/generations", 405)]
 )
-def test_other_places_answer_in_the_same_form(http: httpx.Client, method: str, path: str, status: int) -> None:
+def test_other_paths_respond_in_the_same_form(http: httpx.Client, method: str, path: str, status: int) -> None:
     answer = http.request(method, path)
 
     assert (answer.status_code, answer.json()["statusCode"], answer.json()["path"]) == (status, status, path)
 
 
-def test_size_and_format_are_honoured(http: httpx.Client) -> None:
+def test_size_and_format_are_applied(http: httpx.Client) -> None:
     for size, output_format in [("1024x1536", "jpeg"), ("1536x1024", "webp")]:
         entry = ask(http, size=size, output_format=output_format, response_format="b64_json").json()["data"][0]
         image = picture(base64.b64decode(entry["b64_json"]))
@@ -179,7 +179,7 @@ def test_size_and_format_are_honoured(http: httpx.Client) -> None:
         assert "x".join(map(str, image.size)) == size
 
 
-def test_compression_is_honoured() -> None:
+def test_compression_is_applied() -> None:
     for output_format in ("jpeg", "webp"):
         sizes = [len(paint(Picture("A fox", output_format=output_format, compression=level))) for level in (0, 50, 100)]
         assert sizes == sorted(sizes)
@@ -196,7 +196,7 @@ def test_a_transparent_background_is_transparent(output_format: str) -> None:
     assert picture(paint(Picture("A fox", output_format=output_format))).mode == "RGB"
 
 
-def test_a_picture_is_the_same_every_time_and_another_for_each_prompt() -> None:
+def test_pictures_are_deterministic_and_differ_between_prompts() -> None:
     paint.cache_clear()
     first = paint(Picture("A fox"))
     paint.cache_clear()
@@ -206,7 +206,7 @@ def test_a_picture_is_the_same_every_time_and_another_for_each_prompt() -> None:
     assert paint(Picture("A fox", quality="high")) != first
 
 
-def test_the_badge_and_the_caption_are_there() -> None:
+def test_a_picture_has_a_badge_and_a_caption() -> None:
     image = picture(paint(Picture("A fox"))).convert("RGB")
 
     def share(box: tuple[int, int, int, int], color: tuple[int, int, int]) -> float:
@@ -228,14 +228,14 @@ def test_any_prompt_can_be_a_caption(prompt: str) -> None:
     assert picture(paint(Picture(prompt, quality="low"))).size == (1024, 1024)
 
 
-def test_captions_do_without_accents_that_the_font_has_not() -> None:
+def test_captions_drop_accents_that_the_font_lacks() -> None:
     font = ImageFont.load_default(20)
     assert isinstance(font, ImageFont.FreeTypeFont)
 
     assert _readable("Füchse – für “alle”", font) == "Fuchse - fur “alle”"
 
 
-def test_latency_is_waited_for() -> None:
+def test_latency_delays_the_response() -> None:
     with emulator.serve(emulator.create_app(latency=30)) as running, pytest.raises(httpx.ReadTimeout):
         httpx.post(
             f"{running.base_url}/v1/images/generations",
@@ -245,7 +245,7 @@ def test_latency_is_waited_for() -> None:
         )
 
 
-def test_a_taken_port_is_an_error_of_the_callers() -> None:
+def test_a_taken_port_raises_in_the_caller() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         running = emulator.serve(port=taken.getsockname()[1])
         with pytest.raises(OSError, match="in use"):
@@ -290,7 +290,7 @@ def contract() -> dict[str, Any]:
 
 @schemathesis.openapi.from_dict(contract()).parametrize()
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
-def test_the_schema_describes_every_answer_and_refuses_every_wrong_body(
+def test_every_response_matches_the_schema_and_every_invalid_body_is_refused(
     case: schemathesis.Case[Any], emulator_url: str
 ) -> None:
     answer = case.call(base_url=emulator_url, headers=HEADERS)

@@ -1,4 +1,4 @@
-"""The emulator draws for what other models ask: every way of giving a size, several images, formats of its own."""
+"""Sizes, numbers of images and formats that other models request from the emulator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from aimlapi_images.emulator.sizes import size_of
         ({"aspect_ratio": "0:1"}, (1024, 1024)),
     ],
 )
-def test_a_size_is_understood_in_any_of_the_models_ways(asked: dict[str, Any], expected: tuple[int, int]) -> None:
+def test_sizes_are_read_from_the_fields_of_all_models(asked: dict[str, Any], expected: tuple[int, int]) -> None:
     assert size_of(asked) == expected
 
 
@@ -62,7 +62,7 @@ def test_formats_that_cannot_be_drawn_are_an_error() -> None:
         picture_of({"output_format": "tiff"})
 
 
-def test_a_model_without_the_usual_fields_gets_a_picture_and_a_price() -> None:
+def test_a_model_without_common_fields_gets_a_picture_and_a_price() -> None:
     asked = {"model": "acme/sharpen", "image_url": "https://example.com/a.png"}
 
     assert picture_of(asked) == Picture("acme/sharpen")
@@ -70,7 +70,7 @@ def test_a_model_without_the_usual_fields_gets_a_picture_and_a_price() -> None:
     assert price_of({"image_size": "2K", "quality": "hd"}) == 0.05
 
 
-def test_a_size_that_is_asked_for_beats_another_ways_default() -> None:
+def test_a_given_size_overrides_the_default_of_another_field() -> None:
     body = {"model": "openai/gpt-image-1-5", "aspect_ratio": "16:9"}
 
     assert "size" not in _with_defaults(body)
@@ -81,7 +81,7 @@ def test_a_size_that_is_asked_for_beats_another_ways_default() -> None:
     ("asked", "expected"),
     [({}, 1), ({"n": 3}, 3), ({"num_images": 4}, 4), ({"n": 1, "num_images": 2}, 2), ({"n": None}, 1)],
 )
-def test_several_images_are_asked_for_under_two_names(asked: dict[str, Any], expected: int) -> None:
+def test_both_fields_for_the_number_of_images_work(asked: dict[str, Any], expected: int) -> None:
     assert _count(asked) == expected
 
 

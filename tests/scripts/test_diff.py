@@ -1,4 +1,4 @@
-"""What changes for users when the schema changes: the right kind, in the right words."""
+"""Comparing two versions of a schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from published import answer_of, changed, fields_of, schema
 from schema_tools.diff import Change, compare
-from schema_tools.normalize import mend
+from schema_tools.normalize import normalize
 from schema_tools.report import Report
 from schema_tools.update import Candidate, examine
 
@@ -22,7 +22,7 @@ def examined(document: dict[str, Any]) -> Report:
     candidate = Candidate(
         source="a test",
         schema=document,
-        document=mend(document, "a test").document,
+        document=normalize(document, "a test").document,
         models=(),
         notes=[],
         name="gpt-image-1-5.json",
@@ -246,7 +246,7 @@ ANSWERS: list[tuple[Edit, list[tuple[str, str, str]]]] = [
 
 
 @pytest.mark.parametrize(("edit", "expected"), [*REQUESTS, *ANSWERS])
-def test_a_change_is_told_for_what_it_is(edit: Edit, expected: list[tuple[str, str, str]]) -> None:
+def test_a_change_is_classified_and_described(edit: Edit, expected: list[tuple[str, str, str]]) -> None:
     report = examined(changed(edit))
 
     told = [(change.kind, change.place, change.text) for change in report.changes]
@@ -257,7 +257,7 @@ def test_a_change_is_told_for_what_it_is(edit: Edit, expected: list[tuple[str, s
     assert report.code == (2 if "breaking" in kinds else 1 if "additive" in kinds else 0)
 
 
-def test_another_layout_is_no_change() -> None:
+def test_the_layout_of_a_schema_does_not_matter() -> None:
     def reversed_(node: Any) -> Any:
         if isinstance(node, dict):
             return {key: reversed_(node[key]) for key in reversed(node)}
@@ -268,7 +268,7 @@ def test_another_layout_is_no_change() -> None:
     assert (report.same, report.changes, report.verdict) == (True, [], "unchanged")
 
 
-def test_a_reference_is_as_good_as_what_it_leads_to() -> None:
+def test_references_are_resolved_before_comparing() -> None:
     document = changed(lambda o: None)
     operation = document["paths"]["/v1/images/generations"]["post"]
     document["components"] = {
@@ -283,7 +283,7 @@ def test_a_reference_is_as_good_as_what_it_leads_to() -> None:
     assert (report.same, report.code, report.verdict) == (False, 0, "1 in documentation only")
 
 
-def test_paths_and_servers_that_come_and_go_are_told() -> None:
+def test_added_and_removed_paths_and_servers_are_reported() -> None:
     old = schema("a/b", {})
     new = copy.deepcopy(old)
     new["paths"] = {"/v1/images/other": new["paths"].popitem()[1]}
@@ -297,7 +297,7 @@ def test_paths_and_servers_that_come_and_go_are_told() -> None:
     ]
 
 
-def test_branches_and_headers_are_compared_one_by_one() -> None:
+def test_branches_and_headers_are_compared_individually() -> None:
     size = {"anyOf": [{"type": "object", "properties": {"width": {"type": "integer"}}}, {"type": "string"}]}
     header = {"name": "X-A", "in": "header", "schema": {"type": "string"}}
     old = schema("a/b", {"size": size}, parameters=[header, {**header, "name": "X-B"}])

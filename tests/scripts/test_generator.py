@@ -117,7 +117,7 @@ def test_a_schema_that_gives_no_client_is_an_error(
     assert (target / "kept.py").exists()
 
 
-def test_no_schema_and_no_json_are_errors(openapi: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_and_malformed_schemas_are_errors(openapi: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (openapi / "gpt-image-1-5.json").write_text("{")
     assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
     (openapi / "gpt-image-1-5.json").write_text("[]")

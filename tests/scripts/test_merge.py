@@ -12,7 +12,7 @@ from schema_tools import SchemaError
 from schema_tools.merge import merge, promote_titles
 
 
-def test_documents_that_agree_are_merged() -> None:
+def test_consistent_documents_are_merged() -> None:
     a = {"paths": {"/a": {"get": {}}}, "servers": [{"url": "u"}], "components": {"schemas": {"E": {"type": "object"}}}}
     b = {"paths": {"/b": {"get": {}}, "/a": {"post": {}}}, "servers": [{"url": "u"}], "components": a["components"]}
 
@@ -29,14 +29,14 @@ def test_documents_that_agree_are_merged() -> None:
         ({"components": {"schemas": {"E": {"type": "string"}}}}, "b: components/schemas/E differs"),
     ],
 )
-def test_documents_that_contradict_each_other_are_not(second: dict[str, Any], message: str) -> None:
+def test_contradicting_documents_are_an_error(second: dict[str, Any], message: str) -> None:
     first = {"paths": {"/a": {"get": {}}}, "components": {"schemas": {"E": {"type": "object"}}}}
 
     with pytest.raises(SchemaError, match=message):
         merge({"a": first, "b": second})
 
 
-def test_two_bodies_under_one_title_are_an_error() -> None:
+def test_two_bodies_with_the_same_title_are_an_error() -> None:
     schema = copy.deepcopy(STORED)
     operation = schema["paths"][PATH]["post"]
     operation["responses"]["200"]["content"]["application/json"]["schema"]["title"] = "openai/gpt-image-1-5"

@@ -1,4 +1,4 @@
-"""Other models of the publisher's, with each defect that its schemas are known for: each gives a working client."""
+"""Schemas of other models, one for each known class of defect: each gives a working client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import update_schema
 from conftest import ROOT
 from published import PATH, STORED, changed, fields_of, project, schema
-from schema_tools.normalize import mend
+from schema_tools.normalize import normalize
 
 PROMPT = {"prompt": {"type": "string"}}
 BUFFER = {
@@ -312,7 +312,7 @@ def model_of(document: dict[str, Any]) -> str:
     return str(fields_of(operation)["model"]["enum"][0])
 
 
-def test_each_sends_exactly_what_it_is_given_and_brings_an_image(generated: Path) -> None:
+def test_each_model_sends_exactly_the_given_fields_and_returns_an_image(generated: Path) -> None:
     calls = [("A fox", {"model": model_of(document), "options": options}) for _, document, options in MODELS]
 
     answers = call(generated, calls)
@@ -322,7 +322,7 @@ def test_each_sends_exactly_what_it_is_given_and_brings_an_image(generated: Path
         assert image.endswith(" png"), name
 
 
-def test_the_client_for_all_of_them_is_typed_strictly(generated: Path, tmp_path: Path) -> None:
+def test_the_client_for_all_models_passes_strict_type_checks(generated: Path, tmp_path: Path) -> None:
     use = tmp_path / "use.py"
     use.write_text(
         "from aimlapi_rest.models import AcmeCountsRequest, AcmeNames20Request, ImageGenerationRequest\n"
@@ -345,7 +345,7 @@ def test_the_client_for_all_of_them_is_typed_strictly(generated: Path, tmp_path:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_the_first_models_request_is_what_it_was(generated: Path) -> None:
+def test_the_request_of_the_first_model_does_not_change(generated: Path) -> None:
     names = ("image_generation_request.py", "image_generation_request_size.py", "image_data.py")
     for name in names:
         made = ast.dump(ast.parse((generated / "aimlapi_rest/models" / name).read_text(encoding="utf-8")))
@@ -374,7 +374,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_a_request_is_checked_by_the_schema_of_its_own_model(generated: Path) -> None:
+def test_a_request_is_validated_by_the_schema_of_its_model(generated: Path) -> None:
     answers = call(generated, [("x", {"model": model, "options": options}) for model, options, _ in WRONG])
 
     for (*_, message), (sent, error) in zip(WRONG, answers, strict=True):
@@ -382,7 +382,7 @@ def test_a_request_is_checked_by_the_schema_of_its_own_model(generated: Path) ->
         assert message in error
 
 
-def test_an_argument_that_the_model_has_no_field_for_is_refused(generated: Path) -> None:
+def test_an_argument_that_is_not_a_field_of_the_model_is_refused(generated: Path) -> None:
     answers = call(generated, [("x", {"model": "acme/counts", "size": "1024x1024"}), (" ", {"model": "acme/plain"})])
 
     assert answers == [
@@ -400,7 +400,7 @@ def test_unknown_models_are_sent_unchecked(generated: Path) -> None:
     assert "There is no model 'acme/nobody-knows'" in error
 
 
-def test_the_commands_options_are_those_of_the_model_that_is_asked_for(generated: Path) -> None:
+def test_the_options_of_the_command_are_those_of_the_given_model(generated: Path) -> None:
     command = "import sys\nfrom aimlapi_images.cli import main\nmain(sys.argv[1:])"
 
     counts = " ".join(run(generated, command, "generate", "--model", "acme/counts", "--help").split())
@@ -491,10 +491,10 @@ def test_defects_that_cannot_be_repaired_are_reported(added: Added, note: str) -
 def test_a_malformed_keyword_is_dropped_and_reported(junk: dict[str, Any]) -> None:
     ((keyword, value),) = junk.items()
 
-    mended = mend(changed(lambda operation: fields_of(operation).update(new=junk)), "a test")
+    normalized = normalize(changed(lambda operation: fields_of(operation).update(new=junk)), "a test")
 
-    assert fields_of(mended.document["paths"][PATH]["post"])["new"] == {}
-    assert mended.notes == [
+    assert fields_of(normalized.document["paths"][PATH]["post"])["new"] == {}
+    assert normalized.notes == [
         f"a test: POST /v1/images/generations: request new has {value!r} as its {keyword}, which is left out"
     ]
 
@@ -503,7 +503,7 @@ def test_malformed_parameters_and_servers_are_dropped() -> None:
     document = changed(lambda operation: operation.update(parameters=[5, {"name": "x"}]))
     document["servers"].append({})
 
-    mended = mend(document, "a test").document
+    normalized = normalize(document, "a test").document
 
-    assert "parameters" not in mended["paths"][PATH]["post"]
-    assert mended["servers"] == STORED["servers"]
+    assert "parameters" not in normalized["paths"][PATH]["post"]
+    assert normalized["servers"] == STORED["servers"]

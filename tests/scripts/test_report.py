@@ -11,7 +11,7 @@ import pytest
 from published import changed, fields_of, new_size, run_update
 
 
-def test_the_report_is_sorted_and_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_sorted_and_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def edit(operation: dict[str, Any]) -> None:
         new_size(operation)
         fields_of(operation)["quality"]["enum"].remove("low")

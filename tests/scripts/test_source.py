@@ -60,7 +60,7 @@ SHAPES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("text", [text for _, text in SHAPES], ids=[name for name, _ in SHAPES])
-def test_the_schema_is_found_in_whatever_holds_it(
+def test_the_schema_is_found_in_pages_and_files_of_any_form(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "source").write_bytes(text.encode("utf-8"))
@@ -189,7 +189,7 @@ def test_the_stored_url_is_the_publishers_page() -> None:
         (302, b"http://docs.example.com/page.md", "http://docs.example.com/page.md: only HTTPS"),
     ],
 )
-def test_an_address_that_brings_no_schema_is_an_error(
+def test_a_url_without_a_schema_is_an_error(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     status: int,
@@ -204,7 +204,7 @@ def test_an_address_that_brings_no_schema_is_an_error(
     assert message in capsys.readouterr().err
 
 
-def test_an_address_where_nobody_answers_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_url_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_update(tmp_path, "http://127.0.0.1:9/page.md") == 3
     assert run_update(tmp_path, "https://[bad/page.md") == 3
 
@@ -213,7 +213,7 @@ def test_an_address_where_nobody_answers_is_an_error(tmp_path: Path, capsys: pyt
     assert "https://[bad/page.md is no address: Invalid IPv6 URL" in shown
 
 
-def test_what_has_no_end_is_cut_off() -> None:
+def test_endless_responses_are_cut_off() -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield b" " * 1_000_000

@@ -130,7 +130,7 @@ def test_a_schema_that_gives_no_client_leaves_everything_as_it_is(
         ),
     ],
 )
-def test_a_schema_that_does_not_go_with_the_others_is_not_added(
+def test_a_conflicting_schema_is_not_added(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     prepare: Callable[[Path], object],
@@ -146,7 +146,7 @@ def test_a_schema_that_does_not_go_with_the_others_is_not_added(
     assert contents(openapi) == before
 
 
-def test_one_way_of_sending_is_not_mixed_with_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_content_types_at_one_path_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = schema("acme/form", PROMPT)
     content = document["paths"][PATH]["post"]["requestBody"]["content"]
     content["multipart/form-data"] = content.pop("application/json")
@@ -177,7 +177,7 @@ def test_no_source_and_no_url_is_an_error(tmp_path: Path, capsys: pytest.Capture
     assert "no URL is stored (sources.yaml): name a SOURCE" in capsys.readouterr().err
 
 
-def test_a_usage_error_is_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_exits_with_64(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         update_schema.main(["--wrte"])
 

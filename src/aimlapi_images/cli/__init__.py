@@ -1,7 +1,7 @@
-"""The command. Its options are the schema's fields; its exit codes are for scripts.
+"""The command line. Options are generated from the schema.
 
-0 done; 2 a usage error, or a request that cannot be right; 3 refused by the API; 4 network trouble, an
-unknown outcome, or a failure of the API's servers; 130 interrupted.
+Exit codes: 0 success; 2 a usage error or an invalid request; 3 refused by the API; 4 a network error, an unknown
+outcome, or a failure of the API's servers; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit. Errors are one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a prompt must not fail on what a terminal can show
+            stream.reconfigure(errors="backslashreplace")  # for prompts that the terminal cannot display
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: complain(str(message))
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="aimlapi-images", message="%(package)s %(version)s")
 def command() -> None:
-    """Images from AI/ML API's model openai/gpt-image-1-5.
+    """Generate and edit images with AI/ML API's model openai/gpt-image-1-5.
 
-    The key is read from AIMLAPI_API_KEY (or AIML_API_KEY). `--emulator` needs none and costs nothing.
+    The key is read from AIMLAPI_API_KEY (or AIML_API_KEY). `--emulator` needs no key and costs nothing.
     """
 
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--base-url", metavar="URL", help="The API's address, if not https://api.aimlapi.com.")
-@click.option("--emulator", is_flag=True, help="Ask an emulator instead: no key, no network.")
-@click.option("--json", "json_wanted", is_flag=True, help="Print it as one JSON object.")
+@click.option("--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]")
+@click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
 def balance(base_url: str | None, emulator: bool, json_wanted: bool) -> int:
-    """Tell what is left on the account.
+    """Print the remaining balance of the account.
 
-    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble.
+    Exit codes: 0 success, 2 usage error, 3 refused by the API, 4 network error.
     """
     from aimlapi_images import errors
 

@@ -22,28 +22,28 @@ class Box(click.ParamType[tuple[int, ...]]):
     name = "X,Y,W,H"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Four whole numbers; whether they are inside the image is seen later."""
+        """Parse four integers. Whether they are inside the image is checked later."""
         try:
             numbers = tuple(int(each) for each in str(value).split(","))
         except ValueError:
             numbers = ()
         if len(numbers) != 4:
-            self.fail(f"{value!r} is not left,top,width,height in pixels, as 100,50,320,200", param, ctx)
+            self.fail(f"{value!r} is not left,top,width,height in pixels, such as 100,50,320,200", param, ctx)
         return numbers
 
 
 @click.command()
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-p", "--prompt", required=True, help="What the image is to become.")
-@click.option("--mask", type=click.Path(path_type=Path), help="A PNG; what is transparent in it is drawn anew.")
-@click.option("--mask-box", type=Box(), help="Draw this rectangle anew: left, top, width, height in pixels.")
+@click.option("-p", "--prompt", required=True, help="A description of the result.")
+@click.option("--mask", type=click.Path(path_type=Path), help="A PNG whose transparent pixels mark what to redraw.")
+@click.option("--mask-box", type=Box(), help="The rectangle to redraw: left, top, width, height in pixels.")
 @ordering_options
 def edit(
     images: tuple[Path, ...], prompt: str, mask: Path | None, mask_box: tuple[int, ...] | None, **options: Any
 ) -> int:
-    """Edit IMAGE, or make a new one of up to 16. A mask is for the first.
+    """Edit IMAGE, or combine up to 16 images into a new one. A mask applies to the first.
 
-    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome,
+    Exit codes: 0 success, 2 usage error, 3 refused by the API, 4 network error or unknown outcome,
     130 interrupted.
     """
     if mask is not None and mask_box is not None:

@@ -1,4 +1,4 @@
-"""`aimlapi-images emulator`, and the emulator inside other commands."""
+"""`aimlapi-images emulator`, and the `--emulator` option of other commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEY: Final = "emulator"
 
 
 def emulated() -> dict[str, Any]:
-    """Settings of an `ImageClient` that talks to an emulator in this process."""
+    """Arguments of an `ImageClient` that uses an emulator in this process."""
     try:
         from aimlapi_images import emulator
     except ModuleNotFoundError as error:
@@ -22,11 +22,17 @@ def emulated() -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0 for a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8400,
+    show_default=True,
+    help="The port; 0 for a free one.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds a generation takes.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds per generation.")
 def emulator(port: int, host: str, latency: float) -> int:
-    """Run a local server that answers as the API does, until Ctrl-C. Any key is accepted."""
+    """Run a local server that behaves as the API does, until Ctrl-C. It accepts any key."""
     try:
         from aimlapi_images.emulator import create_app, run
     except ModuleNotFoundError as error:

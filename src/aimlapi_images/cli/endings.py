@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and one line on standard error."""
+"""Exit codes, and errors on standard error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ INTERRUPTED: Final = 130
 
 
 def complain(message: str, hint: str | None = None) -> None:
-    """Say what went wrong, in one line."""
+    """Print an error in one line."""
     line = " ".join(message.split())
     click.echo(f"aimlapi-images: {line}" + (f" ({hint})" if hint else ""), err=True)
 
 
 def exit_code(error: Exception) -> int:
-    """What an error of the library means for a script."""
+    """The exit code for an error of the library."""
     from aimlapi_images import errors
 
     match error:

@@ -1,4 +1,4 @@
-"""The schema's fields as options of a command, in the schema's own words and values."""
+"""Options of a command, generated from the fields of a schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aimlapi_images.orders.schema import field_type, field_values
 
 
 class JsonText(click.ParamType[Any]):
-    """Text, or JSON where it begins as a list or an object does."""
+    """Text, or JSON if it begins like a list or an object."""
 
     name = "text or json"
 
@@ -26,11 +26,11 @@ class JsonText(click.ParamType[Any]):
 
 
 def field_options(request: Mapping[str, Any], *, without: Collection[str]) -> list[click.Parameter]:
-    """One option for each field of a request's schema.
+    """Create one option for each field of a request.
 
     Args:
-        request: The schema of the request's body.
-        without: Fields that the command has arguments of its own for.
+        request: The schema of the request.
+        without: Fields that the command has its own arguments for.
     """
     fields: Mapping[str, Any] = request["properties"]
     return [
@@ -68,10 +68,10 @@ def _bounds(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named_value(text: str) -> tuple[str, Any]:
-    """`NAME=VALUE` as a field; the value may be JSON.
+    """Parse `NAME=VALUE`; the value may be JSON.
 
     Raises:
-        click.BadParameter: There is no name.
+        click.BadParameter: The name is missing.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:

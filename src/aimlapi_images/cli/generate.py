@@ -20,7 +20,7 @@ _FIELDS, _MODEL = "aimlapi_images.fields", "aimlapi_images.model"
 
 
 class ModelCommand(click.Command):
-    """A command whose options are the fields of the model that it is asked for with `--model`."""
+    """A command whose options are the fields of the model given with `--model`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_MODEL] = _model_in(args)
@@ -38,8 +38,8 @@ class ModelCommand(click.Command):
             formatter.write_paragraph()
             with formatter.indentation():
                 formatter.write_text(
-                    f"No schema is stored for {model}: what `--field NAME=VALUE` says is sent unchecked, and the other "
-                    f"options are those of {schema.known_models()[0]}."
+                    f"No schema is stored for {model}: `--field NAME=VALUE` is sent unchecked, and the "
+                    f"other options are those of {schema.known_models()[0]}."
                 )
 
     def _fields(self, model: str | None) -> list[click.Parameter]:
@@ -53,9 +53,9 @@ class ModelCommand(click.Command):
 def generate(prompt: str, **options: Any) -> int:
     """Generate one image from PROMPT.
 
-    The options are the fields of the model: `--model MODEL --help` shows those of another one.
+    The options are the fields of the model: `--model MODEL --help` shows those of another model.
 
-    Exit codes: 0 done, 2 usage, 3 refused by the API, 4 network trouble or unknown outcome,
+    Exit codes: 0 success, 2 usage error, 3 refused by the API, 4 network error or unknown outcome,
     130 interrupted.
     """
     ordering, fields = split_options(options)
@@ -67,7 +67,7 @@ def generate(prompt: str, **options: Any) -> int:
 
 
 def _model_in(arguments: Sequence[str]) -> str | None:
-    """The model that a command line asks for: it has to be known before the rest can be understood."""
+    """Find the model in a command line. It decides which options there are, so it is needed before parsing."""
     found = None
     for argument, following in itertools.zip_longest(arguments, arguments[1:]):
         if argument == "--":

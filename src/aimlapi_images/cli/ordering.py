@@ -1,4 +1,4 @@
-"""What the commands that give one order share: its options, and its way from them to a file."""
+"""Options and execution shared by the commands that place one order."""
 
 from __future__ import annotations
 
@@ -25,29 +25,35 @@ _OPTIONS = (
         "-o",
         "--output",
         type=click.Path(path_type=Path),
-        help="Where to: fox, or fox.jpg for a JPEG. [default: a name made of the prompt]",
+        help="The file to write: fox, or fox.jpg for a JPEG. [default: a name made from the prompt]",
     ),
-    click.option("--model", help="Another model. One that the schema does not describe is sent unchecked."),
-    click.option("--base-url", metavar="URL", help="The API's address, if not https://api.aimlapi.com."),
-    click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for the answer. [default: 300]"),
+    click.option("--model", help="Another model. Requests for a model without a schema are sent unchecked."),
+    click.option("--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]"),
+    click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for one response. [default: 300]"),
     click.option(
         "--deadline",
         type=float,
         default=900.0,
         show_default=True,
         metavar="SECONDS",
-        help="For all of it, waiting and retries included.",
+        help="The time limit for the whole order, including waits and retries.",
     ),
-    click.option("--attempts", type=int, default=4, show_default=True, help="How often to try what is not billed."),
-    click.option("--emulator", is_flag=True, help="Draw a picture here instead: no key, no network, no cost."),
-    click.option("--json", is_flag=True, help="Print what is known of the image as one JSON object."),
+    click.option(
+        "--attempts",
+        type=int,
+        default=4,
+        show_default=True,
+        help="Attempts; only unbilled ones are repeated.",
+    ),
+    click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost."),
+    click.option("--json", is_flag=True, help="Print the details of the image as one JSON object."),
     click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON."),
 )
 
 
 @attrs.frozen(kw_only=True)
 class Ordering:
-    """How an order is to be carried out, as the command's options say."""
+    """The options that are not fields of the request."""
 
     output: Path | None
     model: str | None
@@ -60,14 +66,14 @@ class Ordering:
 
 
 def ordering_options(function: F) -> F:
-    """Add the options that `Ordering` is made from."""
+    """Add the options of `Ordering` to a command."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]:
-    """The options of the ordering, and the fields of the request that were given; with `--field`, any."""
+    """Separate the options of `Ordering` from the fields of the request, including those set with `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
     fields |= dict(map(named_value, options["more"]))
@@ -75,13 +81,13 @@ def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]
 
 
 def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[GeneratedImage]], **call: Any) -> int:
-    """Give one order, say what came of it, and give the exit code.
+    """Place one order, print the result, and return the exit code.
 
     Args:
-        ordering: How.
-        name: Words to name the file after, if there is no `output`.
-        ask: Calls the client's method.
-        call: Arguments of that call.
+        ordering: The options.
+        name: The words to name the file after if there is no `output`.
+        ask: Calls the method of the client.
+        call: The arguments of that call.
     """
     from aimlapi_images import errors
     from aimlapi_images.cli.report import as_json, rescue, summary

@@ -1,4 +1,4 @@
-"""What the command says of an image, and what it does with one that has nowhere to go."""
+"""Output about images, and rescue of images that could not be written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aimlapi_images.models import GeneratedImage
 
 
 def rescue(error: ImageError) -> Iterator[str]:
-    """What is paid for and cannot go where it should goes into the temporary folder, under its order's id.
+    """Write images that were paid for but not saved to the temporary folder, named after their order.
 
     Yields:
-        For each of these files, where it is, in words.
+        A message for each file.
     """
     images = [error.image, *error.images] if isinstance(error, NotSavedError) else error.images
     lost = [error.data] if isinstance(error, DecodeError) and error.data else []
@@ -26,13 +26,13 @@ def rescue(error: ImageError) -> Iterator[str]:
         try:
             write_whole(path, data)
         except OSError as problem:
-            yield f"nor could it be rescued as {path}: {problem.strerror}"
+            yield f"it could not be rescued as {path}: {problem.strerror}"
         else:
-            yield f"what came is rescued as {path}"
+            yield f"the data is rescued as {path}"
 
 
 def summary(image: GeneratedImage, *, emulated: bool) -> str:
-    """One line for a person, and one more for each further image."""
+    """Describe an order in text, with one line for each image."""
     cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
     cost = "emulated, free" if emulated else cost
     first = f"{image.path}  ({_shape(image)}, {image.seconds:.1f} s, {cost})"
@@ -44,7 +44,7 @@ def _shape(image: GeneratedImage) -> str:
 
 
 def as_json(image: GeneratedImage, *, emulated: bool) -> str:
-    """One line for a program: all that is known of the image but its bytes."""
+    """Describe an image in one line of JSON, with everything except its bytes."""
     known = {
         **_file(image),
         "others": [_file(other) for other in image.others],

@@ -1,11 +1,11 @@
-"""A local server that answers as AI/ML API does, to build against for free.
+"""A local server that behaves as AI/ML API does, for free development and tests.
 
     with emulator.serve() as running:                               # a real server on a free port
         client = ImageClient("any-key", base_url=running.base_url)
 
-    client = ImageClient("any-key", transport=emulator.transport())  # or none at all: in this process
+    client = ImageClient("any-key", transport=emulator.transport())  # or in this process, without a server
 
-It draws a landscape for each prompt, always the same one, visibly marked as emulated. Needs
+It draws a landscape that depends on the prompt only and is visibly marked as emulated. Needs
 `pip install "aimlapi-images[emulator]"`.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import httpx
 
 try:
-    import python_multipart  # noqa: F401 - Starlette needs it for forms, and says so only when one comes
+    import python_multipart  # noqa: F401 - Starlette needs it for forms, but imports it late
     from starlette.types import ASGIApp
 
     from aimlapi_images.emulator.app import create_app
@@ -26,9 +26,9 @@ __all__ = ["RunningEmulator", "create_app", "run", "serve", "transport"]
 
 
 def transport(app: ASGIApp | None = None) -> httpx.AsyncBaseTransport:
-    """The emulator as a transport for `ImageClient`: no port, no network.
+    """Create a transport that connects an `ImageClient` to an emulator in this process, without a port.
 
     Args:
-        app: `create_app(…)`, with settings or middleware of yours; a plain one if `None`.
+        app: The application, such as `create_app(latency=1)`; one with default settings if `None`.
     """
     return httpx.ASGITransport(app or create_app())

@@ -1,4 +1,4 @@
-"""The emulator's account: what its requests cost, and the log that has a row for each of them."""
+"""The account of the emulator: its balance, and a log with one row for each request."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _PARAMETERS: Final = {"period", "start", "end", "status", "model", "limit", "off
 
 @attrs.define
 class Account:
-    """Whose money is spent, though there is none.
+    """An account with a balance and a log.
 
     Attributes:
-        balance: What is left, in US dollars.
+        balance: The remaining balance in US dollars.
     """
 
     balance: float
     _rows: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=_ROWS_KEPT), init=False, repr=False)
 
     def charged(self, endpoint: Endpoint) -> Endpoint:
-        """An endpoint whose requests are paid for and logged."""
+        """Wrap an endpoint so that its requests are charged and logged."""
 
         async def paid(request: Request) -> Response:
             if self.balance <= 0:
@@ -89,7 +89,7 @@ class Account:
 
 @attrs.frozen
 class _Asked:
-    """Which rows of the log are wanted."""
+    """The parsed query of a log request."""
 
     start: datetime | None
     end: datetime | None
@@ -100,7 +100,7 @@ class _Asked:
 
     @classmethod
     def read(cls, request: Request) -> _Asked:
-        """Read the query, and refuse what the API's documentation does not allow."""
+        """Parse the query. Parameters that the API does not document are refused."""
         query = request.query_params
         if unknown := query.keys() - _PARAMETERS:
             raise _wrong(min(unknown), "there is no such parameter")
@@ -121,7 +121,7 @@ class _Asked:
         )
 
     def covers(self, row: Mapping[str, Any]) -> bool:
-        """Whether this is one of the rows."""
+        """Whether the query selects a row."""
         created = datetime.fromisoformat(row["created"])
         return (
             (self.start is None or created >= self.start)

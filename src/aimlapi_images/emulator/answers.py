@@ -1,4 +1,4 @@
-"""The emulator's answers: an image with its cost, or an error in the API's own words."""
+"""Responses of the emulator: images with their cost, and errors in the form of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOLD: Final = ("background", "output_format", "quality", "size")
 
 
 class ApiError(HTTPException):
-    """An error answer, in the API's own words."""
+    """An error response."""
 
     def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
         super().__init__(status, message)
@@ -30,13 +30,13 @@ class ApiError(HTTPException):
 def image_answer(
     request: Request, images: Sequence[Mapping[str, Any]], asked: Mapping[str, Any], usd: float
 ) -> JSONResponse:
-    """The answer that brings images.
+    """Build the response to a successful request.
 
     Args:
-        request: The request that is answered.
-        images: Fields of each entry of `data`.
-        asked: The request's fields, defaults included.
-        usd: What it costs, in US dollars.
+        request: The request.
+        images: The fields of each entry of `data`.
+        asked: The fields of the request, including defaults.
+        usd: The cost in US dollars.
     """
     credits_used = round(usd * CREDITS_PER_USD)
     empty = {"b64_json": None, "url": None, "revised_prompt": None}
@@ -51,7 +51,7 @@ def image_answer(
 
 
 async def error_answer(request: Request, error: Exception) -> Response:
-    """The answer to what went wrong."""
+    """Build the response to an error."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for these alone
     body: dict[str, Any] = {
         "message": error.detail or HTTPStatus(error.status_code).phrase,
@@ -66,12 +66,12 @@ async def error_answer(request: Request, error: Exception) -> Response:
 
 
 def correlation(request: Request) -> dict[str, str]:
-    """The headers by which an answer can be told from others; the same ones each time for one request."""
+    """The headers that identify a response. They are the same whenever this is called for one request."""
     if not hasattr(request.state, "inference_id"):
         request.state.inference_id = str(uuid.uuid4())
     headers = {"x-inference-id": request.state.inference_id}
     sent = request.headers.get("x-client-request-id")
-    # As the API does: an id that breaks the rules is dropped, and nothing is said of it.
+    # Like the API, silently drop an invalid id.
     if sent is not None and not schema.request_id_problems(sent):
         headers["x-client-request-id"] = sent
     return headers

@@ -1,4 +1,4 @@
-"""The emulator as an ASGI application: answers as the API does, and draws instead of generating."""
+"""The ASGI application of the emulator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from aimlapi_images.orders import schema
 
 
 def create_app(*, api_key: str | None = None, latency: float = 0.0, balance: float = 1_000_000.0) -> Starlette:
-    """The emulator as an ASGI application.
+    """Create the ASGI application. It draws pictures instead of generating images.
 
     Args:
-        api_key: The one key that is accepted; any, if `None`.
-        latency: Seconds that a generation takes, beside drawing.
-        balance: What there is to be spent, in US dollars. When it is gone, the answer is 403.
+        api_key: The only key that is accepted; any key if `None`.
+        latency: Seconds that each generation takes, in addition to drawing.
+        balance: The balance in US dollars. Once it is spent, requests are refused with status 403.
     """
     pictures, edits, account = Pictures(), Edits(latency), Account(balance)
     generate = _for_a_key(account.charged(Generations(pictures, latency).generate), api_key)
@@ -43,7 +43,7 @@ def create_app(*, api_key: str | None = None, latency: float = 0.0, balance: flo
 
 
 def _for_a_key(endpoint: Endpoint, api_key: str | None) -> Endpoint:
-    """The endpoint, for those who have the key."""
+    """Wrap an endpoint so that it requires the key."""
 
     async def guarded(request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""Edits pictures as the emulator does: what a mask marks is drawn anew, and the rest stays as it is."""
+"""Editing of images: redraw the area that a mask marks, and keep the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TILE_SHARE: Final = 0.55
 
 
 def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) -> Image.Image:
-    """Edit the first image, or compose a new one of all.
+    """Edit the first image, or combine all of them into a new one.
 
     With a mask, the pixels outside it are those of the first image, and those inside show a landscape for the
     prompt, with the other images in it. Without one, a single image gets the prompt's colors and its caption;
@@ -25,8 +25,8 @@ def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) 
 
     Args:
         images: Image files.
-        mask: A PNG whose fully transparent pixels mark what is drawn anew.
-        picture: What is asked for; its width and height are those of the result.
+        mask: A PNG whose fully transparent pixels mark what to redraw.
+        picture: The requested picture; its width and height are those of the result.
     """
     size = (picture.width, picture.height)
     if mask is not None:
@@ -37,7 +37,7 @@ def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) 
 
 
 def _load(file: IO[bytes], size: tuple[int, int]) -> Image.Image:
-    """An image with 8 bits a channel, at the size of the result; its own pixels, if it has that size."""
+    """Read an image with 8 bits per channel, and resize it to the size of the result if it differs."""
     file.seek(0)
     with Image.open(file) as image:
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -73,7 +73,7 @@ def _restyle(base: Image.Image, picture: Picture) -> Image.Image:
 
 
 def _compose(picture: Picture, images: Sequence[IO[bytes]], size: tuple[int, int]) -> Image.Image:
-    """A landscape for the prompt, with the images in it as framed pictures, side by side."""
+    """Draw a landscape with the images in it as framed pictures, side by side."""
     canvas = _landscape(picture, size).convert("RGBA")
     columns = min(len(images), 4)
     for number, file in enumerate(images):
@@ -96,7 +96,7 @@ def _load_tile(file: IO[bytes], width: int, height: int) -> Image.Image:
 
 
 def _landscape(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """A landscape of any size, without the distortion that very small or very slim ones would have."""
+    """Draw a landscape of any size; very small or narrow ones are cut from a larger one to avoid distortion."""
     width, height = size
     slimness = min(_SLIMMEST, max(1 / _SLIMMEST, width / height))
     across = round(_CANVAS * min(1.0, slimness))

@@ -29,21 +29,23 @@ from aimlapi_images.orders.mask import check_mask
 
 EDITED_PATH: Final = "/edits/emulated"
 
-# Edited pictures are kept as they are: keeping what they were made of would take more.
+# Edited images are kept encoded: their sources would take more memory.
 _BYTES_KEPT: Final = 256 * 2**20
 
 
 @attrs.define
 class Edits:
-    """Attributes:
-    latency: Seconds that an edit takes, beside drawing.
+    """The endpoint for edits, and the images that it made.
+
+    Attributes:
+        latency: Seconds that each edit takes, in addition to drawing.
     """
 
     latency: float = 0.0
     _kept: OrderedDict[str, bytes] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     async def edit(self, request: Request) -> Response:
-        """Check the request as the API does, and answer with a picture."""
+        """Validate the request as the API does, and respond with a picture."""
         async with request.form(max_part_size=2**20) as form:
             fields = _read_fields(form)
             request.state.model = fields.get("model")
@@ -61,14 +63,14 @@ class Edits:
         return image_answer(request, [entry] * asked["n"], asked, asked["n"] * price_of(asked))
 
     async def image(self, request: Request) -> Response:
-        """An image by its URL; without a key, as from a CDN."""
+        """Serve an image by its URL, without a key, as a CDN does."""
         name = request.path_params["name"]
         if name not in self._kept:
             raise ApiError(404, "There is no such image, or it has expired.")
         return Response(self._kept[name], media_type=f"image/{name.rpartition('.')[2]}")
 
     def _keep(self, data: bytes, output_format: str) -> str:
-        """Remember an image, forget the oldest, and give the path that shows it."""
+        """Store an image, drop the oldest, and return its path."""
         name = f"{hashlib.sha256(data).hexdigest()[:32]}.{output_format}"
         self._kept[name] = data
         self._kept.move_to_end(name)
@@ -78,7 +80,7 @@ class Edits:
 
 
 def _read_fields(form: FormData) -> dict[str, Any]:
-    """The text fields, with numbers where the schema has them."""
+    """Read the text fields, and convert integers."""
     known = schema.edit_request()["properties"]
     fields: dict[str, Any] = {}
     for name, value in form.multi_items():
@@ -91,7 +93,7 @@ def _read_fields(form: FormData) -> dict[str, Any]:
 
 
 def _files(form: FormData, name: str) -> list[UploadFile]:
-    """The files of a field, which several share as `name[]`."""
+    """The files of a field; several files may be sent as `name[]`."""
     given = [*form.getlist(name), *form.getlist(f"{name}[]")]
     if any(isinstance(each, str) for each in given):
         raise _wrong(name, "Expected a file, received text")
@@ -99,7 +101,7 @@ def _files(form: FormData, name: str) -> list[UploadFile]:
 
 
 def _check_files(files: Sequence[UploadFile], masks: Sequence[UploadFile]) -> ImageFormat:
-    """Check the files as the API does, and give the format of the first image."""
+    """Validate the files as the API does, and return the format of the first image."""
     rules = schema.edit_files("image[]")
     if not files:
         raise _wrong("image", "Required")
@@ -118,7 +120,7 @@ def _check_files(files: Sequence[UploadFile], masks: Sequence[UploadFile]) -> Im
 
 
 def _check_file(field: str, file: UploadFile, rules: schema.FileRules) -> ImageFormat:
-    """Check a file by what is said of it, and by its bytes."""
+    """Validate a file by its declared media type and by its bytes."""
     media_types = [f"image/{each}" for each in rules.formats]
     if file.content_type not in media_types:
         said = f"Invalid file '{field}': unsupported mimetype ('{file.content_type}')."

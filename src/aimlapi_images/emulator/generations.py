@@ -19,16 +19,18 @@ from aimlapi_images.orders.schema_messages import Problem
 
 @attrs.define
 class Generations:
-    """Attributes:
-    pictures: Where what is generated goes.
-    latency: Seconds that a generation takes, beside drawing.
+    """The endpoint for generations.
+
+    Attributes:
+        pictures: The store for generated pictures.
+        latency: Seconds that each generation takes, in addition to drawing.
     """
 
     pictures: Pictures
     latency: float = 0.0
 
     async def generate(self, request: Request) -> Response:
-        """Check the request as the API does, and answer with as many pictures as it asks for."""
+        """Validate the request as the API does, and respond with the requested number of pictures."""
         body = await _read_body(request)
         request.state.model = body["model"] if isinstance(body.get("model"), str) else None
         refuse(schema.generation_problems(body), body, schema.known_models())
@@ -51,15 +53,15 @@ async def _read_body(request: Request) -> dict[str, Any]:
 
 
 def refuse(problems: Sequence[Problem], body: Mapping[str, Any], models: Sequence[str]) -> None:
-    """Answer to what is wrong with a request as the API does.
+    """Refuse an invalid request as the API does.
 
     Args:
-        problems: What is wrong with its fields.
-        body: Its fields.
-        models: Those that the endpoint has.
+        problems: The problems found in the fields.
+        body: The fields of the request.
+        models: The models of the endpoint.
 
     Raises:
-        ApiError: Something is.
+        ApiError: The model is unknown, or there are problems.
     """
     if "model" in body and body["model"] not in models:
         raise ApiError(404, f"There is no model {body['model']!r} for this endpoint.")
@@ -69,14 +71,14 @@ def refuse(problems: Sequence[Problem], body: Mapping[str, Any], models: Sequenc
 
 
 def _wording(problem: Problem) -> str:
-    """A validation message as the API writes it, where one is documented."""
+    """The validation message of the API, if it is documented, or our own."""
     if problem.rule == "enum":
         return f"Invalid enum value. Expected {' | '.join(map(repr, problem.limit))}, received {problem.value!r}"
     return "Required" if problem.rule == "required" else problem.text
 
 
 def with_defaults(body: Mapping[str, Any], request: schema.Schema) -> dict[str, Any]:
-    """A request's fields, and the schema's defaults for those that are not given."""
+    """Add the defaults of the schema to the fields of a request."""
     fields = request["properties"]
     return {**{name: field["x-api-default"] for name, field in fields.items() if "x-api-default" in field}, **body}
 
@@ -84,12 +86,12 @@ def with_defaults(body: Mapping[str, Any], request: schema.Schema) -> dict[str, 
 def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
     asked = with_defaults(body, schema.generation_request(body["model"]))
     if {*WAYS, "aspect_ratio", "resolution"} & body.keys():
-        # A size that is asked for in one way is not to be overruled by another way's default.
+        # The default of one size field must not override a size given in another field.
         return {name: value for name, value in asked.items() if name in body or name not in WAYS}
     return asked
 
 
 def _count(asked: dict[str, Any]) -> int:
-    """How many images are asked for; the models have two names for that."""
+    """The number of images requested. Models use one of two names for it."""
     counts = [asked[name] for name in ("n", "num_images") if isinstance(asked.get(name), int)]
     return max(1, *counts) if counts else 1

@@ -1,4 +1,4 @@
-"""The words on an emulated picture: a badge that says what it is, and the prompt as its caption."""
+"""Text on emulated pictures: a badge, and the prompt as a caption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BADGE: Final = "EMULATED · not a generated image"
 
 
 def add_badge(canvas: Image.Image) -> None:
-    """Mark a picture as emulated, in its upper left corner."""
+    """Draw a badge in the upper left corner that marks a picture as emulated."""
     font = _font(canvas.width // 46)
     draw = ImageDraw.Draw(canvas, "RGBA")
     left, top, right, bottom = draw.textbbox((0, 0), _BADGE, font=font)
@@ -23,7 +23,7 @@ def add_badge(canvas: Image.Image) -> None:
 
 
 def add_caption(canvas: Image.Image, prompt: str) -> None:
-    """Write the prompt, as far as three lines hold it, on a panel at the bottom."""
+    """Write the prompt on a panel at the bottom, in up to three lines."""
     margin, pad = canvas.width // 40, canvas.width // 60
     font = _font(canvas.width // 34)
     lines = _wrap(prompt, font, canvas.width - 2 * (margin + pad), at_most=3)
@@ -41,7 +41,7 @@ def add_caption(canvas: Image.Image, prompt: str) -> None:
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, *, at_most: int) -> list[str]:
     lines: list[str] = []
-    # No more than this can be shown, and a prompt may have 32,000 characters.
+    # Prompts may have 32,000 characters, most of which do not fit.
     for word in _readable(text[:600], font).split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= width:
@@ -54,9 +54,9 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, *, at_most: int) 
 
 
 def _readable(text: str, font: ImageFont.FreeTypeFont) -> str:
-    """The text in glyphs of Pillow's own font, which has few beside ASCII: without accents, and boxes for the rest.
+    """Replace characters that Pillow's default font lacks: remove accents, and use boxes for the rest.
 
-    The system's fonts have more, and would make the picture another one on every machine.
+    System fonts have more characters, but differ between machines, and so would the pictures.
     """
     plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
     return "".join(

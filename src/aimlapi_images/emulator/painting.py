@@ -1,4 +1,4 @@
-"""Draws what the emulator answers with: a landscape for each prompt, always the same one."""
+"""Drawing of emulated pictures: a landscape that depends on the prompt only."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _LAYERS: Final = {"low": 3, "medium": 5, "high": 7}
 
 @attrs.frozen
 class Picture:
-    """What is to be drawn, as the request asked for it.
+    """A picture to draw.
 
     Attributes:
-        prompt: Decides what the picture looks like, and is its caption.
-        width: In pixels.
-        height: In pixels.
+        prompt: The prompt. It determines the colors and shapes, and is the caption.
+        width: The width in pixels.
+        height: The height in pixels.
         quality: `low`, `medium` or `high`: more or less detail.
         output_format: `png`, `jpeg` or `webp`.
         compression: 0 to 100, for jpeg and webp.
-        transparent: No sky, but an alpha channel.
-        number: Which of several for one prompt, from 0: each looks different.
+        transparent: Whether to draw an alpha channel instead of a sky.
+        number: The index among several pictures for one prompt, from 0. Each looks different.
     """
 
     prompt: str
@@ -61,7 +61,7 @@ def paint(picture: Picture) -> bytes:
 
 
 def encode(image: Image.Image, picture: Picture) -> bytes:
-    """An image as a file, in the format that the picture asks for."""
+    """Encode an image in the format of the picture."""
     file = io.BytesIO()
     if picture.output_format == "png":
         image.save(file, "PNG")
@@ -73,7 +73,7 @@ def encode(image: Image.Image, picture: Picture) -> bytes:
 
 
 def tones(prompt: str) -> tuple[Color, Color, Color]:
-    """A dark, a middle and a light color that go with a prompt."""
+    """Choose a dark, a medium and a light color for a prompt."""
     (_, middle, light), _, _, near = _choose(_chance(prompt))
     return near, middle, light
 
@@ -137,7 +137,7 @@ def _sun(canvas: Image.Image, chance: random.Random, color: Color, horizon: int,
     y = round(horizon * chance.uniform(0.35, 0.62))
     if glow:
         reach = radius * 7
-        # The gradient goes from 0 in the middle to 180 at the sides.
+        # The gradient runs from 0 in the middle to 180 at the sides.
         light = Image.radial_gradient("L").point(lambda value: max(0, 180 - value) ** 2 // 200)
         canvas.paste(color, (x - reach, y - reach), light.resize((2 * reach, 2 * reach)))
     disc = Image.new("L", (8 * radius, 8 * radius))
@@ -192,7 +192,7 @@ def _water(canvas: Image.Image, horizon: int, shade: Color) -> None:
     alpha = mirror.getchannel("A")
     veil = Image.new("RGBA", mirror.size, (*_blend(shade, (40, 60, 80), 0.4), 255))
     water = Image.blend(mirror, veil, 0.38)
-    # Ripples: each row is shifted sideways, the more the nearer it is.
+    # Ripples: shift each row sideways, and nearer rows further.
     rippled = Image.new("RGBA", water.size)
     for y in range(depth):
         shift = round(math.sin(y * 0.9 + math.sin(y * 0.13) * 3) * (1 + 10 * y / depth))

@@ -1,4 +1,4 @@
-"""What the emulator has generated, by URL; and what is asked for, as a picture."""
+"""Generated pictures by URL, and the translation of requests to pictures."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _PRICES: Final = {"low": (0.009, 0.013), "medium": (0.034, 0.050), "high": (0.13
 
 @attrs.define
 class Pictures:
-    """The pictures that can be fetched; the oldest are forgotten."""
+    """The pictures that can be fetched. The oldest are dropped."""
 
     _kept: OrderedDict[str, Picture] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     async def entry(self, request: Request, picture: Picture, response_format: str) -> dict[str, Any]:
-        """Where the picture is, or its bytes: the fields of an answer's entry."""
+        """Build an entry of `data`, with the URL or the bytes of a picture."""
         if response_format == "b64_json":
             data = await run_in_threadpool(paint, picture)
             return {"b64_json": base64.b64encode(data).decode("ascii")}
         return {"url": str(request.base_url).rstrip("/") + self._keep(picture)}
 
     async def image(self, request: Request) -> Response:
-        """An image by its URL; without a key, as from a CDN."""
+        """Serve an image by its URL, without a key, as a CDN does."""
         picture = self._kept.get(request.path_params["name"])
         if picture is None:
             raise ApiError(404, "There is no such image, or it has expired.")
@@ -47,7 +47,7 @@ class Pictures:
         return Response(data, media_type=f"image/{picture.output_format}")
 
     def _keep(self, picture: Picture) -> str:
-        """Remember a picture, forget the oldest, and give the path that shows it."""
+        """Store a picture, drop the oldest, and return its path."""
         digest = hashlib.sha256(repr(attrs.astuple(picture)).encode("utf-8", "backslashreplace")).hexdigest()[:32]
         name = f"{digest}.{picture.output_format}"
         self._kept[name] = picture
@@ -58,11 +58,11 @@ class Pictures:
 
 
 def picture_of(asked: Mapping[str, Any], number: int = 0) -> Picture:
-    """What a request asks for, defaults included, as a picture.
+    """Translate a request to a picture.
 
     Args:
-        asked: The request's fields. What a model has no field for is as with the others.
-        number: Which of several, from 0: each is another one.
+        asked: The fields of the request, including defaults. Common defaults apply to fields that a model lacks.
+        number: The index among several pictures of one request, from 0.
 
     Raises:
         ApiError: The emulator cannot draw it.
@@ -73,7 +73,7 @@ def picture_of(asked: Mapping[str, Any], number: int = 0) -> Picture:
     if output_format not in FORMATS:
         raise ApiError(400, f"The emulator draws {', '.join(FORMATS)}, and not {asked_format}.")
     return Picture(
-        # Some models need none.
+        # Some models need no prompt.
         prompt=str(asked.get("prompt") or asked.get("model", "")),
         width=width,
         height=height,
@@ -86,6 +86,6 @@ def picture_of(asked: Mapping[str, Any], number: int = 0) -> Picture:
 
 
 def price_of(asked: Mapping[str, Any]) -> float:
-    """What one picture costs, in US dollars."""
+    """The price of one picture in US dollars."""
     width, height = size_of(asked)
     return _PRICES.get(str(asked.get("quality")), _PRICES["medium"])[width * height > 1024 * 1024]

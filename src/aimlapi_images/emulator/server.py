@@ -1,4 +1,4 @@
-"""The emulator on a port of this machine."""
+"""The emulator as a server on a local port."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from aimlapi_images.emulator.app import create_app
 
 @attrs.frozen
 class RunningEmulator:
-    """Attributes:
-    base_url: What to give a client, as `http://127.0.0.1:8400`.
+    """A running emulator.
+
+    Attributes:
+        base_url: The base URL for a client, such as `http://127.0.0.1:8400`.
     """
 
     base_url: str
@@ -26,11 +28,11 @@ class RunningEmulator:
 
 @contextmanager
 def serve(app: ASGIApp | None = None, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[RunningEmulator]:
-    """Run the emulator in a thread, for as long as the block lasts.
+    """Run the emulator in a thread until the block ends.
 
     Args:
-        app: What to serve: `create_app(…)`, with settings or middleware of yours; a plain one if `None`.
-        port: The port; a free one if 0.
+        app: The application, such as `create_app(latency=1)`; one with default settings if `None`.
+        port: The port; 0 for a free one.
         host: The address to listen at.
 
     Raises:
@@ -52,7 +54,7 @@ def serve(app: ASGIApp | None = None, *, port: int = 0, host: str = "127.0.0.1")
 
 
 def run(app: ASGIApp, *, port: int, host: str) -> Iterator[str]:
-    """Listen, give the base URL, then serve until interrupted.
+    """Listen, yield the base URL, then serve until interrupted.
 
     An iterator, so that the address can be told before the serving begins; it ends when the server does.
     """
@@ -63,7 +65,7 @@ def run(app: ASGIApp, *, port: int, host: str) -> Iterator[str]:
 
 
 def _prepare(app: ASGIApp | None, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
-    # Listening here, not in uvicorn: a taken port is an OSError for the caller, and port 0 gets its number.
+    # Listen here rather than in uvicorn, so that a taken port raises OSError and port 0 is resolved.
     listener = socket.create_server((host, port))
     config = uvicorn.Config(app or create_app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
     return uvicorn.Server(config), listener

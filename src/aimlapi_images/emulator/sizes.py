@@ -1,4 +1,4 @@
-"""How large a picture is asked for, in any of the ways that the publisher's models have for that."""
+"""The requested size of a picture, in any of the fields that the models use for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aimlapi_images.emulator.answers import ApiError
 
-# Fields that give a size by themselves; `aspect_ratio` and `resolution` give one together.
+# Fields that determine a size alone; `aspect_ratio` and `resolution` determine it together.
 WAYS: Final = ("size", "image_size", "width", "height")
 _EDGE: Final = 1024
 _LIMITS: Final = (1, 4096)
@@ -25,7 +25,7 @@ _NAMED: Final = {
 
 
 def size_of(asked: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height in pixels: 1024x1024 where it is left to the model, as with `auto`.
+    """Return width and height in pixels; 1024x1024 if the request leaves them to the model, such as with `auto`.
 
     Raises:
         ApiError: The emulator cannot draw that small or large.
@@ -52,13 +52,13 @@ def _pixels(asked: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _edge(resolution: object) -> int | None:
-    """Pixels a side of a square in `1K`, `1.5K` or `4k`."""
+    """The side length in pixels for `1K`, `1.5K` or `4k`."""
     found = re.fullmatch(r"(\d(?:\.\d)?)k", str(resolution).lower())
     return round(float(found[1]) * _EDGE) if found else None
 
 
 def _of_ratio(ratio: str, edge: int) -> tuple[int, int]:
-    """As many pixels as a square of that edge has, in the ratio of `16:9` or `9:19.5`."""
+    """The size with a ratio such as `16:9` and as many pixels as a square with that edge."""
     found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?):(\d{1,3}(?:\.\d+)?)", ratio)
     wide, high = (float(found[1]), float(found[2])) if found else (1.0, 1.0)
     if not wide or not high:
