@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 import httpx
 
-from aimlapi_images.api.account import Account, LogQuery
+from aimlapi_images.api.account import Account
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
-from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, at_least_one, instance_of, positive, rule
+from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, instance_of, positive, rule, whole_number
 from aimlapi_images.dispatch.budget import Budget, Ledger
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
@@ -56,7 +56,7 @@ DEFAULT_RETRY: Final = RetryPolicy()
 class _Options:
     """The client's arguments that are checked by value."""
 
-    max_concurrency: int = attrs.field(validator=rule(at_least_one))
+    max_concurrency: int = attrs.field(validator=rule(whole_number))
     requests_per_minute: float | None = attrs.field(validator=rule(positive, optional=True))
     deadline: float | None = attrs.field(validator=rule(positive, optional=True))
     retry: RetryPolicy = attrs.field(validator=rule(instance_of(RetryPolicy)))
@@ -309,8 +309,8 @@ class ImageClient:
             ConnectionFailedError: No answer came, and retries did not help.
         """
         self._http.check_usable()
-        query = LogQuery(period=period, start=start, end=end, status=status, model=model, limit=limit, offset=offset)
-        return await self._retry.result(partial(self._account.logs, query))
+        query = {"period": period, "start": start, "end": end, "status": status, "model": model}
+        return await self._retry.result(partial(self._account.logs, **query, limit=limit, offset=offset))
 
     async def _ready(self) -> None:
         """Check that the client may be used, and load the schema before the first order."""

@@ -26,11 +26,7 @@ MAX_IDLE_CONNECTIONS: Final = 20
 
 
 def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the key given, or the first one set in the environment.
-
-    Raises:
-        InvalidRequestError: There is none, or it cannot be a key. The message does not contain it.
-    """
+    """Return the key given, or the first one set in the environment. An error never contains the key."""
     key = (api_key if api_key is not None else _first(KEY_VARIABLES, environment) or "").strip()
     if not key:
         raise InvalidRequestError(
@@ -45,9 +41,6 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
     """Return the base URL given, the environment's, or the API's own, without a trailing `/v1`.
 
     Users of the OpenAI SDK write the base URL with `/v1`; the paths of the schema contain it as well.
-
-    Raises:
-        InvalidRequestError: It is not an http or https URL with a host, or contains a password.
     """
     text = (base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL).strip()
     shown = repr(text) if "@" not in text and "?" not in text else "(not shown, it may contain a password)"
@@ -72,29 +65,26 @@ def timeouts(timeout: float | httpx.Timeout) -> httpx.Timeout:
     """Expand one number of seconds to a limit for each kind of wait."""
     if isinstance(timeout, httpx.Timeout):
         return timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-        raise InvalidRequestError(
-            f"timeout must be a number of seconds greater than 0 or an httpx.Timeout: {timeout!r}"
-        )
+    positive("timeout", timeout)
     return httpx.Timeout(timeout, connect=min(timeout, DEFAULT_TIMEOUT.connect or timeout), pool=None)
 
 
 def positive(name: str, value: Any) -> None:
     """Require a finite number greater than 0."""
-    if not _is_finite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InvalidRequestError(f"{name} must be a number greater than 0, not {value!r}")
 
 
 def not_negative(name: str, value: Any) -> None:
     """Require a finite number, 0 or more."""
-    if not _is_finite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise InvalidRequestError(f"{name} must be a number, 0 or more, not {value!r}")
 
 
-def at_least_one(name: str, value: Any) -> None:
-    """Require an integer, 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidRequestError(f"{name} must be a whole number, 1 or more, not {value!r}")
+def whole_number(name: str, value: Any, *, at_least: int = 1) -> None:
+    """Require an integer, `at_least` or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
 
 
 def async_function(name: str, value: Any) -> None:
@@ -136,7 +126,3 @@ def rule(check: Callable[[str, Any], None], *, optional: bool = False) -> Callab
             check(attribute.name, value)
 
     return validate
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -11,41 +11,14 @@ import attrs
 from aimlapi_images.api.exchange import Exchange, describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import status_failure
+from aimlapi_images.config import whole_number
 from aimlapi_images.errors import ConnectionFailedError, InvalidRequestError, OutcomeUnknownError
 from aimlapi_images.media.json_values import mapping, number, sequence, text
 from aimlapi_images.models import Balance, LogEntry, LogPage, Usage
 from aimlapi_rest.api.account import get_billing, get_logs
-from aimlapi_rest.models import GetLogsLogStatus
 from aimlapi_rest.types import UNSET
 
 MAX_LOG_SPAN: Final = timedelta(days=92)  # documented
-
-
-@attrs.frozen(kw_only=True)
-class LogQuery:
-    """What `GET /v2/logs` is asked for, as in `ImageClient.logs`."""
-
-    period: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None
-    model: str | None = None
-    limit: int | None = None
-    offset: int | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """The parameters for the generated module; an `InvalidRequestError` if the API would not accept them."""
-        start, end = _span(self.period, self.start, self.end)
-        parameters: dict[str, Any] = {
-            "period": self.period,
-            "start": start,
-            "end": end,
-            "status": [self.status] if isinstance(self.status, str) else self.status and list(self.status),
-            "model": self.model,
-            "limit": _whole("limit", self.limit, at_least=1),
-            "offset": _whole("offset", self.offset, at_least=0),
-        }
-        return {name: UNSET if value is None else value for name, value in parameters.items()}
 
 
 @attrs.frozen
@@ -59,9 +32,9 @@ class Account:
         document = await self._get(get_billing._get_kwargs())
         return document if isinstance(document, Failure) else read_balance(document)
 
-    async def logs(self, query: LogQuery) -> LogPage | Failure:
-        """Read one page of `GET /v2/logs`."""
-        document = await self._get(get_logs._get_kwargs(**query.parameters()))
+    async def logs(self, **query: Any) -> LogPage | Failure:
+        """Read one page of `GET /v2/logs`. The arguments are those of `ImageClient.logs`."""
+        document = await self._get(get_logs._get_kwargs(**_log_parameters(**query)))
         return document if isinstance(document, Failure) else read_log_page(document)
 
     async def _get(self, parts: Mapping[str, Any]) -> object | Failure:
@@ -110,6 +83,26 @@ def _entry(row: Mapping[str, Any]) -> LogEntry:
     )
 
 
+def _log_parameters(
+    *,
+    period: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    status: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    offset: int | None = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The parameters for the generated module; an `InvalidRequestError` if the API would not accept them."""
+    for name, value, least in (("limit", limit, 1), ("offset", offset, 0)):
+        if value is not None:
+            whole_number(name, value, at_least=least)
+    start, end = _span(period, start, end)
+    statuses = [status] if isinstance(status, str) else status and list(status)
+    parameters = {"period": period, "start": start, "end": end, "status": statuses, "limit": limit, "offset": offset}
+    return {name: UNSET if value is None else value for name, value in {**parameters, **others}.items()}
+
+
 def _span(period: str | None, start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
     """Both ends of the time span in UTC. Times without a zone are local."""
     if period is not None and (start or end):
@@ -122,9 +115,3 @@ def _span(period: str | None, start: datetime | None, end: datetime | None) -> t
     if not timedelta() <= end - start <= MAX_LOG_SPAN:
         raise InvalidRequestError(f"the log covers at most {MAX_LOG_SPAN.days} days forwards, not {start} to {end}")
     return start, end
-
-
-def _whole(name: str, value: int | None, *, at_least: int) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < at_least):
-        raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
-    return value

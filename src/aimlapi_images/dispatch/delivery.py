@@ -21,19 +21,12 @@ from aimlapi_images.orders.order import Order
 
 @attrs.define
 class Delivery:
-    """The images of one answer.
-
-    Attributes:
-        order: The order.
-        answer: The API's answer to it.
-        attempts: Number of times the order was sent.
-        started: When that began, by the monotonic clock, in seconds.
-    """
+    """The images of one answer."""
 
     order: Order
     answer: ImageAnswer
     attempts: int
-    started: float
+    started: float  # by the monotonic clock, in seconds
     _downloads: dict[int, Sink | Failure] = attrs.field(factory=dict, init=False)
 
     @property
@@ -56,17 +49,11 @@ class Delivery:
                 tasks.create_task(fetch(number, url))
 
     async def finish(self, late: Failure | None = None) -> GeneratedImage:
-        """Finish each image, and its file.
-
-        Args:
-            late: The failure that the deadline means, if it passed before all images were fetched.
-
-        Returns:
-            The first image, with the others in it.
+        """Finish each image, and its file. Returns the first image, with the others in it.
 
         Raises:
-            ImageError: `late`, or the first problem with an image. The error has all images that are complete, and
-                the URLs of those that are missing.
+            ImageError: `late` (the deadline passed), or the first problem with an image. The error has all images that
+                are complete, and the URLs of those that are missing.
         """
         seconds = time.monotonic() - self.started
         images: list[GeneratedImage] = []

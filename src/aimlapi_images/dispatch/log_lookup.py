@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from aimlapi_images.api.account import Account, LogQuery
+from aimlapi_images.api.account import Account
 from aimlapi_images.api.outcome import Failure
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.models import LogEntry
@@ -62,8 +62,8 @@ class LogLookup:
         start = min(self._waiting.values()) - _CLOCK_SKEW
         end = datetime.now(UTC) + _CLOCK_SKEW
         for number in range(_MAX_PAGES):
-            query = LogQuery(start=start, end=end, limit=_PAGE_SIZE, offset=number * _PAGE_SIZE)
-            page = await self._retry.run(partial(self._account.logs, query))
+            span = {"start": start, "end": end, "limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
+            page = await self._retry.run(partial(self._account.logs, **span))
             if isinstance(page, Failure):
                 return page
             for entry in page.entries:

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import attrs
 
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.config import at_least_one, not_negative, one_of, rule
+from aimlapi_images.config import not_negative, one_of, rule, whole_number
 from aimlapi_images.errors import AuthenticationError, InsufficientCreditsError, RateLimitError
 
 ResultT = TypeVar("ResultT")
@@ -43,7 +43,7 @@ class RetryPolicy:
         InvalidRequestError: A value is out of range.
     """
 
-    attempts: int = attrs.field(default=4, validator=rule(at_least_one))
+    attempts: int = attrs.field(default=4, validator=rule(whole_number))
     first_wait: float = attrs.field(default=1.0, validator=rule(not_negative))
     longest_wait: float = attrs.field(default=30.0, validator=rule(not_negative))
     longest_retry_after: float = attrs.field(default=120.0, validator=rule(not_negative))
