@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trustme
 
@@ -24,6 +25,7 @@ from misbehaving import DROP, RESET, SILENCE, Behaviour, MisbehavingServer, Repl
 QUICK = RetryPolicy(first_wait=0.0)
 OK = reply(200, PIXEL_ANSWER)
 PAYLOAD = base64.b64encode(PIXEL).decode()
+IMPATIENT = {"timeout": httpx.Timeout(30, read=0.2)}
 HTML = b"<html><h1>Oops</h1></html>"
 DELIVERED = None
 
@@ -112,7 +114,7 @@ ANSWERS = [
     # The connection.
     Fault("drop", [DROP], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("reset", [RESET], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
-    Fault("silence", [SILENCE], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER, options={"timeout": 0.3}),
+    Fault("silence", [SILENCE], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER, options=IMPATIENT),
     Fault("drop in the head", [Reply([b"HTTP/1.1 200 OK\r\nConte"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("drop in the body", [reply(200, PIXEL_ANSWER, cut=40)], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("drop in a chunk", [Reply([_chunked(_JSON)[:150]])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
@@ -122,7 +124,7 @@ ANSWERS = [
         UNKNOWN,
         errors.OutcomeUnknownError,
         _NO_ANSWER,
-        options={"timeout": 0.3},
+        options=IMPATIENT,
     ),
     Fault(
         "1 byte a second",
@@ -251,7 +253,7 @@ IMAGES = [
     _image("500", [reply(500)], "HTTP 500", fetched=4),
     _image("dropped", [DROP], "", fetched=4),
     _image("cut at half", [reply(200, PIXEL, cut=30)], "", fetched=4),
-    _image("silent", [SILENCE], "", fetched=4, options={"timeout": 0.1}),
+    _image("silent", [SILENCE], "", fetched=4, options=IMPATIENT),
     _image("moved to another port", [_moved("http://127.0.0.1:9/a.png")], "not https|not a public address"),
     _image("moved to https on this machine", [_moved("https://127.0.0.1:9/a.png")], ""),
     _image("moved to a file", [_moved("file:///etc/passwd")], ""),

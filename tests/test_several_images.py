@@ -127,7 +127,7 @@ async def test_a_url_is_told_beside_another_error() -> None:
 async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path: Path) -> None:
     gets = at_paths(one=SILENCE, two=reply(200, GIF), three=SILENCE)
     with MisbehavingServer([answer("/one", PIXEL, "/two", "/three")], [gets]) as server:
-        async with ImageClient(KEY, base_url=server.origin, deadline=1) as client:
+        async with ImageClient(KEY, base_url=server.origin, deadline=2) as client:
             with pytest.raises(errors.DeadlineExceededError) as held:
                 await client.generate("x")
             with pytest.raises(errors.DeadlineExceededError) as written:

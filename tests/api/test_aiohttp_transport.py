@@ -228,7 +228,7 @@ async def test_a_server_that_takes_no_more_is_given_up(ours: Transport) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await writer.wait_closed()
 
-    async with server(deaf) as url, httpx.AsyncClient(transport=ours, timeout=0.2) as client:
+    async with server(deaf) as url, httpx.AsyncClient(transport=ours, timeout=httpx.Timeout(2, write=0.2)) as client:
         with pytest.raises(httpx.WriteTimeout):
             await client.post(url, content=bytes(50_000_000))
 

@@ -241,7 +241,7 @@ def test_latency_delays_the_response() -> None:
             f"{running.base_url}/v1/images/generations",
             json={"model": MODEL, "prompt": "x"},
             headers=HEADERS,
-            timeout=0.2,
+            timeout=httpx.Timeout(30, read=0.2),
         )
 
 
