@@ -26,7 +26,13 @@ def test_orders_run_on_uvloop(transport: type[httpx.AsyncBaseTransport], tmp_pat
 
     async def main() -> list[object]:
         retry = RetryPolicy(attempts=2, first_wait=0.0)
-        posts = [reply(200, PIXEL_ANSWER), link("/fox.png"), reply(500), reply(200, PIXEL_ANSWER), RESET]
+        posts = [
+            reply(200, PIXEL_ANSWER),
+            link("/fox.png"),
+            reply(500, {"message": "Later."}),
+            reply(200, PIXEL_ANSWER),
+            RESET,
+        ]
         with MisbehavingServer(posts, [reply(200, PIXEL)]) as server, nobody() as nowhere:
             async with ImageClient(KEY, base_url=server.origin, retry=retry, transport=transport()) as client:
                 held = await client.generate("a fox")

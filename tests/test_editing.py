@@ -184,7 +184,11 @@ async def test_a_retry_sends_all_of_it_again(tmp_path: Path) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         boundary = request.headers["content-type"].partition("boundary=")[2].encode()
         bodies.append((request.headers["x-client-request-id"], request.content.replace(boundary, b"B")))
-        return httpx.Response(200, json=PIXEL_ANSWER) if len(bodies) == 3 else httpx.Response(502)
+        return (
+            httpx.Response(200, json=PIXEL_ANSWER)
+            if len(bodies) == 3
+            else httpx.Response(502, json={"message": "Later."})
+        )
 
     policy = RetryPolicy(first_wait=0.001, longest_wait=0.001)
     async with ImageClient(KEY, transport=Script(answer).transport, retry=policy) as client:

@@ -54,7 +54,7 @@ def order(script: Script, diary: Diary, *, policy: RetryPolicy | None = None, **
 
 
 def test_each_step_is_told_before_the_next_is_taken() -> None:
-    script = Script(httpx.Response(429), httpx.Response(500), BY_URL, IMAGE)
+    script = Script(httpx.Response(429), httpx.Response(500, json={"message": "Later."}), BY_URL, IMAGE)
     diary = Diary(script)
 
     image = order(script, diary)
@@ -78,7 +78,7 @@ def test_each_step_is_told_before_the_next_is_taken() -> None:
     ("answers", "last", "kind"),
     [
         ([httpx.Response(400)], events.Failed, errors.APIStatusError),
-        ([httpx.Response(500)], events.Failed, errors.ServerError),
+        ([httpx.Response(500, json={"message": "Later."})], events.Failed, errors.ServerError),
         ([httpx.ConnectError("no")], events.Failed, errors.ConnectionFailedError),
         ([httpx.ReadTimeout("")], events.Unknown, errors.OutcomeUnknownError),
         ([httpx.Response(524)], events.Unknown, errors.ProxyTimeoutError),

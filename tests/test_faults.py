@@ -218,14 +218,21 @@ ANSWERS = [
         errors.RateLimitError,
         "Free-tier limit",
     ),
-    Fault("503 with Retry-After", [reply(503, b"", {"Retry-After": "0"}), OK], sent=2),
-    Fault("503, an hour", [reply(503, b"", {"Retry-After": "3600"})], LATER, errors.ServerError, "service unavailable"),
+    Fault("503 with Retry-After", [reply(503, _says("Later."), {"Retry-After": "0"}), OK], sent=2),
+    Fault("503, an hour", [reply(503, _says("Later."), {"Retry-After": "3600"})], LATER, errors.ServerError, "3,600 s"),
     # Failed, not billed.
-    Fault("500, then success", [reply(500), OK], sent=2),
+    Fault("500, then success", [reply(500, _says("Later.")), OK], sent=2),
     Fault("500", [reply(500, _says("Something wrong."))], FAILED, errors.ServerError, "Something wrong", sent=4),
-    Fault("502, HTML", [reply(502, HTML)], FAILED, errors.ServerError, "502: bad gateway", sent=4),
-    Fault("503", [reply(503)], FAILED, errors.ServerError, "503: service unavailable", sent=4),
-    Fault("500, then drop", [reply(500), DROP], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER, sent=2),
+    Fault("502 of a proxy", [reply(502, HTML)], UNKNOWN, errors.ServerError, "502: bad gateway.*billed is unknown"),
+    Fault("503 of a proxy", [reply(503)], UNKNOWN, errors.ServerError, "503: service unavailable.*unknown"),
+    Fault(
+        "503 of a proxy that asks to wait", [reply(503, HTML, {"Retry-After": "0"})], UNKNOWN, errors.ServerError, ""
+    ),
+    Fault("502", [reply(502, _says("Bad Gateway"))], FAILED, errors.ServerError, "502: Bad Gateway", sent=4),
+    Fault("503 by its id", [reply(503, b"", {"x-inference-id": "1"})], FAILED, errors.ServerError, "503", sent=4),
+    Fault(
+        "500, then drop", [reply(500, _says("Later.")), DROP], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER, sent=2
+    ),
     # Proxies, and other statuses that nobody documents.
     Fault("504", [reply(504, HTML)], UNKNOWN, errors.ProxyTimeoutError, "took too long, and whether it was billed"),
     Fault("520", [reply(520, HTML)], UNKNOWN, errors.ProxyTimeoutError, "HTTP 520"),

@@ -155,7 +155,8 @@ class RateLimitError(APIStatusError):
 class ServerError(APIStatusError):
     """5xx: the API or the model's provider failed.
 
-    500, 502 and 503 are documented as not billed. For any other status `may_be_billed` is true.
+    The API's own 500, 502 and 503 are documented as not billed. A proxy's may hide an order that was accepted, so
+    `may_be_billed` is true for them, and for any other status.
     """
 
     def __init__(self, message: str, *, status: int, **context: Any) -> None:

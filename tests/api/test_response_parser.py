@@ -141,7 +141,15 @@ def test_each_status_is_its_own_error(status: int, body: Any, kind: type[errors.
     ],
 )
 def test_an_error_says_whether_the_order_may_be_billed(status: int, billed: bool) -> None:
-    assert status_error(status).may_be_billed is billed
+    assert status_error(status, said("No.")).may_be_billed is billed
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'"no"', b"[]", b"{}"])
+def test_what_does_not_show_that_it_is_the_apis_may_be_billed(status: int, body: bytes) -> None:
+    assert status_error(status, body).may_be_billed
+    assert status_error(status, body, retry_after="1").may_be_billed
+    assert not status_error(status, body, x_inference_id="1").may_be_billed
 
 
 @given(st.integers(min_value=100, max_value=999), st.binary(max_size=200))

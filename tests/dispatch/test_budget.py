@@ -109,7 +109,14 @@ def test_each_kind_has_its_own_price() -> None:
 
 
 def test_what_fails_unbilled_leaves_its_money_to_others() -> None:
-    answers = iter([priced(0.05), httpx.Response(500), httpx.Response(500), *[priced(0.05)] * 9])
+    answers = iter(
+        [
+            priced(0.05),
+            httpx.Response(500, json={"message": "Later."}),
+            httpx.Response(500, json={"message": "Later."}),
+            *[priced(0.05)] * 9,
+        ]
+    )
     server = SlowServer(lambda request: next(answers))
 
     results = run_in_virtual_time(gather(server, Budget(usd=0.15), 6))

@@ -120,7 +120,11 @@ def test_it_is_not_sent_again_if_the_log_does_not_know_it_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "words"), [(httpx.Response(403), "could not be read: HTTP 403"), (httpx.Response(500), "HTTP 500")]
+    ("log", "words"),
+    [
+        (httpx.Response(403), "could not be read: HTTP 403"),
+        (httpx.Response(500, json={"message": "Later."}), "HTTP 500"),
+    ],
 )
 def test_it_is_not_sent_again_if_the_log_cannot_be_read(log: httpx.Response, words: str) -> None:
     provider = Provider([DROPPED], log)
@@ -200,7 +204,7 @@ def test_the_span_asked_for_has_the_attempt_in_it() -> None:
 
 def test_an_order_that_is_given_again_is_no_old_attempt() -> None:
     log = {0.0: [row("job.1", "failed")], 10.0: [row("job.2", "succeeded")]}
-    provider = Provider([httpx.Response(500), DROPPED, OK], log)
+    provider = Provider([httpx.Response(500, json={"message": "Later."}), DROPPED, OK], log)
 
     async def main() -> list[object]:
         retry = RetryPolicy(retry_unknown="if-unbilled", attempts=1)

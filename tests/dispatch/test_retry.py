@@ -176,14 +176,22 @@ async def order(script: Script, **settings: Any) -> tuple[Any, float]:
     [
         ([httpx.ConnectError("no")], 0.5, 1.0),
         ([httpx.ConnectTimeout("no"), httpx.ConnectError("no")], 1.5, 3.0),
-        ([httpx.Response(500)], 0.5, 1.0),
-        ([httpx.Response(502), httpx.Response(503), httpx.Response(500)], 3.5, 7.0),
+        ([httpx.Response(500, json={"message": "Later."})], 0.5, 1.0),
+        (
+            [
+                httpx.Response(502, json={"message": "Later."}),
+                httpx.Response(503, json={"message": "Later."}),
+                httpx.Response(500, json={"message": "Later."}),
+            ],
+            3.5,
+            7.0,
+        ),
         ([httpx.Response(429, headers={"Retry-After": "7"})], 7.0, 7.1),
         ([httpx.Response(429, headers={"Retry-After-Ms": "2500"})], 2.5, 2.6),
         ([httpx.Response(429)], 0.4, 1.1),
         ([httpx.Response(429)] * 8, 30.0, 180.0),
-        ([httpx.Response(503, headers={"Retry-After": "3"})] * 5, 15.0, 16.0),
-        ([httpx.Response(429), httpx.Response(500), httpx.ConnectError("no")], 1.5, 4.0),
+        ([httpx.Response(503, json={"message": "Later."}, headers={"Retry-After": "3"})] * 5, 15.0, 16.0),
+        ([httpx.Response(429), httpx.Response(500, json={"message": "Later."}), httpx.ConnectError("no")], 1.5, 4.0),
     ],
 )
 def test_what_cost_nothing_is_sent_again(failures: list[Any], shortest: float, longest: float) -> None:
@@ -203,7 +211,7 @@ def test_what_cost_nothing_is_sent_again(failures: list[Any], shortest: float, l
     ("failure", "kind", "posts"),
     [
         (httpx.ConnectError("no"), errors.ConnectionFailedError, 4),
-        (httpx.Response(500), errors.ServerError, 4),
+        (httpx.Response(500, json={"message": "Later."}), errors.ServerError, 4),
         (httpx.ReadTimeout("no"), errors.OutcomeUnknownError, 1),
         (httpx.RemoteProtocolError("no"), errors.OutcomeUnknownError, 1),
         (httpx.Response(200, content=b"<html>"), errors.OutcomeUnknownError, 1),

@@ -32,7 +32,10 @@ async def spend(script: Script, orders: int, **settings: Any) -> Spending:
         ([httpx.ReadTimeout("no"), PRICED], Spending(1, 190_450, 0.095225, unknown_outcomes=1)),
         ([httpx.Response(524), NO_IMAGE], Spending(unknown_outcomes=2)),
         ([httpx.Response(400), httpx.Response(401)], Spending()),
-        ([httpx.Response(429), httpx.Response(500), PRICED, PRICED], Spending(2, 380_900, 0.19045)),
+        (
+            [httpx.Response(429), httpx.Response(500, json={"message": "Later."}), PRICED, PRICED],
+            Spending(2, 380_900, 0.19045),
+        ),
     ],
 )
 def test_spending_adds_up_what_the_api_said(answers: list[Any], expected: Spending) -> None:

@@ -225,7 +225,7 @@ async def test_a_changed_file_is_not_sent_again(tmp_path: Path, how: str, messag
     def fail_and_swap(request: httpx.Request) -> httpx.Response:
         received.append(request)
         swap(path, how)
-        return httpx.Response(502)
+        return httpx.Response(502, json={"message": "Later."})
 
     policy = RetryPolicy(first_wait=0.001, longest_wait=0.001)
     async with ImageClient(KEY, transport=Script(fail_and_swap).transport, retry=policy) as client:

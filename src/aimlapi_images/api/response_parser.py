@@ -40,8 +40,8 @@ _NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
     408: "the server gave up waiting for the request",
     413: "the request is too large",
-    502: "bad gateway: the model's provider is unavailable",
-    503: "service unavailable: the model's provider is unavailable",
+    502: f"bad gateway: a proxy could not reach the API or lost it, and {_MAYBE_BILLED}",
+    503: f"service unavailable: a proxy could not reach the API or lost it, and {_MAYBE_BILLED}",
     504: f"the generation took too long, and {_MAYBE_BILLED}",
     524: f"the proxy in front of the API gave up waiting (after about 100 s), and {_MAYBE_BILLED}",
 }
@@ -135,7 +135,8 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     message = stated or _meaning(answer)
     error_type = _error_type(answer.status, message.lower(), text(upstream.get("code")))
     wait = retry_after(answer.headers)
-    outcome = _outcome(error_type, answer.status, wait)
+    from_api = bool(fields) or "x-inference-id" in answer.headers
+    outcome = _outcome(error_type, answer.status, wait, from_api=from_api)
     return Failure(
         outcome=outcome,
         error_type=error_type,
@@ -171,12 +172,19 @@ def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:
     return ServerError if status >= 500 else APIStatusError
 
 
-def _outcome(error_type: type[APIStatusError], status: int, wait: float | None) -> Outcome:
-    if error_type is RateLimitError or (status == 503 and wait is not None):
+def _outcome(error_type: type[APIStatusError], status: int, wait: float | None, *, from_api: bool) -> Outcome:
+    """What a status means for the bill.
+
+    That 500, 502 and 503 are not billed is the API's promise. A proxy sends the same statuses when the API broke off
+    after it had accepted the order, so the answer has to show that it is the API's.
+    """
+    if error_type is RateLimitError:
         return Outcome.LATER
-    if issubclass(error_type, ServerError):
-        return Outcome.FAILED if status in _NOT_BILLED else Outcome.UNKNOWN
-    return Outcome.REFUSED
+    if not issubclass(error_type, ServerError):
+        return Outcome.REFUSED
+    if status not in _NOT_BILLED or not from_api:
+        return Outcome.UNKNOWN
+    return Outcome.LATER if status == 503 and wait is not None else Outcome.FAILED
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -204,10 +212,8 @@ def _meaning(answer: HTTPAnswer) -> str:
     location = answer.headers.get("location")
     if 300 <= answer.status < 400 and location:
         return f"it redirects to {location}, and the key is not sent there: is the base URL right?"
-    unknown = answer.status > 503 or answer.status == 501
-    return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}" + (
-        f"; {_MAYBE_BILLED}" if unknown else ""
-    )
+    unknown = f"; {_MAYBE_BILLED}" if answer.status >= 500 and "x-inference-id" not in answer.headers else ""
+    return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}{unknown}"
 
 
 def _details(fields: Mapping[str, Any]) -> str:
