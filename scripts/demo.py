@@ -1,4 +1,4 @@
-"""The published example and a small batch, on the emulator: `make demo`."""
+"""The example of the API's documentation and a small batch, made by the emulator: `make demo`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BOX = (860, 420, 480, 420)  # left, top, width, height
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    os.environ["NO_PROXY"] = "127.0.0.1"  # the emulator is here, whatever proxy leads out
+    os.environ["NO_PROXY"] = "127.0.0.1"  # the emulator is on this machine, so no proxy is used
     with emulator.serve(emulator.create_app(latency=1)) as running:
-        print(f"The emulator runs at {running.base_url}, and takes 1 s for an image (the API: about 26 s).\n")
+        print(f"The emulator runs at {running.base_url}, and takes 1 s per image (the API takes about 26 s).\n")
         asyncio.run(make_images(running.base_url))
     print(
         f"\nThe images are in {FOLDER.resolve()}.\n"
-        "They are drawn by the emulator, free of charge. The same with the real API:\n\n"
+        "The emulator drew them, free of charge. To make one with the real API:\n\n"
         "  export AIMLAPI_API_KEY=...        # from your account at aimlapi.com\n"
         f'  .venv/bin/aimlapi-images generate "{TREX}" --size 1536x1024 -o trex'
     )
@@ -38,18 +38,18 @@ def main() -> None:
 
 async def make_images(base_url: str) -> None:
     async with ImageClient(api_key="emulator", base_url=base_url) as client:
-        print("One image, as in the documentation:")
+        print("The example of the API's documentation:")
         await show(await client.generate(TREX, size="1536x1024"), FOLDER / "trex")
 
-        print(f"\n{len(BATCH)} images at once, with asyncio.gather:")
+        print(f"\n{len(BATCH)} images at once, with asyncio.gather():")
         images = await asyncio.gather(*(client.generate(prompt, output_format="jpeg") for prompt in BATCH))
         for number, image in enumerate(images, start=1):
             await show(image, FOLDER / f"batch-{number}")
 
-        print("\nOne without a background:")
+        print("\nAn image with a transparent background:")
         await show(await client.generate("A paper boat", background="transparent"), FOLDER / "transparent")
 
-        print("\nOne edited, in the rectangle that a mask leaves open, and one edited all over:")
+        print("\nAn image edited inside a mask, and one edited as a whole:")
         before = await client.generate(HARBOUR, size="1536x1024")
         mask = mask_from_box(before, BOX)
         after = await client.edit("a red boat", image=before, mask=mask)
@@ -61,7 +61,7 @@ async def make_images(base_url: str) -> None:
 
 
 def beside(*pictures: Image.Image) -> Image.Image:
-    """Pictures side by side, made small, on a chessboard where they are transparent: README's docs/edit.jpg."""
+    """Put reduced pictures side by side, with a checkerboard behind transparent areas: docs/edit.jpg of the README."""
     width, height, gap, square = 480, 320, 12, 16
     strip = Image.new("RGB", (len(pictures) * (width + gap) - gap, height), "white")
     board = Image.new("L", (width // square, height // square))

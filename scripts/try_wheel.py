@@ -1,4 +1,4 @@
-"""Build the wheel, install it into a clean environment, and use it from there: part of `make test`."""
+"""Test of the built wheel: install it into a clean environment and use it there. Part of `make test`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A base install has none of the extras' packages; a public name loads what it needs and no more.
+# Without extras: public names load only what they need.
 IMPORTS = """
 import sys
 import aimlapi_images
@@ -52,7 +52,7 @@ def main() -> None:
         assert 'pip install "aimlapi-images[cli]"' in hint, hint
         missing = run([python, "-c", "import aimlapi_images.emulator"], cwd=folder, expected=1)
         assert 'pip install "aimlapi-images[emulator]"' in missing, missing
-        print("base install: imports, and says which extra the command and the emulator need")
+        print("without extras: imports work, and the command and the emulator name the extra that they need")
 
         run([*install, f"{wheel}[cli]"])
         hint = run([command, "generate", "x", "--emulator"], cwd=folder, expected=2)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def run(command: list[str], *, cwd: Path | None = None, expected: int = 0) -> str:
-    # Not this interpreter's settings: the new environment has to stand on its own.
+    # Without this interpreter's settings, which the new environment must not depend on.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIML"))}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if done.returncode != expected:

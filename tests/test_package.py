@@ -1,4 +1,4 @@
-"""The package as a whole: what an import costs, what the README promises, and that the facade follows the schema."""
+"""The package as a whole: cost of imports, examples in the docs, agreement with the schema, order of the source."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 from PIL import Image
 
 from aimlapi_images import ImageClient
 from aimlapi_images.orders import order as orders
 from aimlapi_images.orders import schema
-from conftest import KEY, ROOT
+from conftest import KEY, PIXEL_ANSWER, ROOT
 
 EXTRAS = ("aiohttp", "click", "PIL", "starlette", "uvicorn", "rich", "typer")
 
 
-def python(code: str, *, cwd: Path | None = None, **environment: str) -> str:
+def python(code: str, *, cwd: Path | None = None, stdin: str = "", **environment: str) -> str:
+    """Run code in a process of its own, with warnings as errors. Returns its output."""
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, input=stdin, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def loaded_by(code: str) -> set[str]:
+    """The names of the modules that are loaded after some code has run."""
     return set(python(f"import sys\n{code}\nprint(*sys.modules)").split())
 
 
-def test_an_import_loads_nothing_that_an_extra_brings() -> None:
-    # httpx loads click and rich by itself, where it finds them.
+def test_an_import_loads_no_package_of_an_extra() -> None:
+    # httpx itself loads click and rich if they are installed.
     ours = loaded_by("import aimlapi_images.client, aimlapi_images.errors") - loaded_by("import httpx")
 
     assert "aimlapi_images.client" in ours
@@ -41,13 +47,13 @@ def test_an_import_loads_nothing_that_an_extra_brings() -> None:
     assert not {"jsonschema", "imagesize"} & ours
 
 
-def test_the_package_alone_loads_next_to_nothing() -> None:
+def test_importing_the_package_alone_loads_no_other_module() -> None:
     ours = loaded_by("import aimlapi_images") - loaded_by("import __future__, importlib, typing")
 
     assert ours == {"aimlapi_images"}
 
 
-def test_the_commands_help_does_without_the_http_client() -> None:
+def test_the_commands_help_does_not_load_the_http_client() -> None:
     loaded = python(
         "import sys\nfrom aimlapi_images.cli import main\n"
         "try:\n    main(['generate', '--help'])\nexcept SystemExit:\n    print(*sys.modules)"
@@ -57,7 +63,7 @@ def test_the_commands_help_does_without_the_http_client() -> None:
     assert not {"httpx", "aimlapi_rest", "PIL", "starlette", "jsonschema"} & set(loaded)
 
 
-def test_an_import_touches_no_network_no_loop_and_leaves_no_file_open() -> None:
+def test_an_import_opens_no_connection_no_event_loop_and_no_file() -> None:
     watched = """
 import os, sys
 events = []
@@ -77,14 +83,78 @@ except RuntimeError:
     assert python(watched) == "quiet\n"
 
 
-def examples() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+class Example(NamedTuple):
+    """A block of Python in a documentation page."""
+
+    page: str
+    line: int
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def examples() -> list[Example]:
+    """All blocks of Python in the README and in docs/."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        for block in re.finditer(r"```python\n(.*?)```", text, re.DOTALL):
+            page = path.relative_to(ROOT).as_posix()
+            found.append(Example(page, text.count("\n", 0, block.start()) + 1, block[1]))
+    return found
+
+
+def example(text: str) -> Example:
+    """The only example that contains a text."""
+    (found,) = (each for each in examples() if text in each.code)
+    return found
+
+
+# Runs an example as the README says: inside `async with ImageClient() as client`.
+RUN = """
+import ast, asyncio, inspect, sys, types
+from aimlapi_images import ImageClient
+
+async def main():
+    code = compile(sys.stdin.read(), "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    async with ImageClient() as client:
+        names = {**globals(), "client": client, "prompts": ["a fox", "an owl"]}
+        if code.co_flags & inspect.CO_COROUTINE:
+            await types.FunctionType(code, names)()
+        else:
+            exec(code, names)
+
+asyncio.run(main())
+"""
+# The emulator has only the models whose schemas are stored.
+ANSWER_ANY_MODEL = f"""
+import httpx, respx
+respx.start()
+respx.post(path="/v1/images/generations").mock(return_value=httpx.Response(200, json={PIXEL_ANSWER!r}))
+"""
+
+
+def run_example(example: Example, emulator_url: str, folder: Path, *, after: str = "") -> str:
+    """Run an example against the emulator, then the code `after`. Returns what both printed."""
+    for name in ("cat.png", "sofa.jpg"):
+        Image.new("RGB", (90, 60), "orange").save(folder / name)
+    Image.linear_gradient("L").resize((90, 60)).save(folder / "painted.png")
+    environment = {"AIMLAPI_API_KEY": KEY, "AIMLAPI_API_BASE": emulator_url}
+    code = example.code.replace("https://api.aimlapi.com", emulator_url) + after
+    if "asyncio.run(" in code:
+        return python(code, cwd=folder, **environment)
+    prelude = ANSWER_ANY_MODEL if "flux/" in code else ""
+    return python(prelude + RUN, cwd=folder, stdin=code, **environment)
+
+
+@pytest.mark.parametrize("example", examples(), ids=str)
+def test_every_example_in_the_docs_runs(example: Example, emulator_url: str, tmp_path: Path) -> None:
+    run_example(example, emulator_url, tmp_path)
 
 
 def test_the_readmes_first_example_writes_its_image(emulator_url: str, tmp_path: Path) -> None:
-    example = examples()[0]
-
-    shown = python(example, cwd=tmp_path, AIMLAPI_API_KEY=KEY, AIMLAPI_API_BASE=emulator_url)
+    shown = run_example(examples()[0], emulator_url, tmp_path)
 
     assert shown == "trex.png\n"
     with Image.open(tmp_path / "trex.png") as image:
@@ -92,36 +162,57 @@ def test_the_readmes_first_example_writes_its_image(emulator_url: str, tmp_path:
         image.load()
 
 
-def test_the_readmes_low_level_example_works(emulator_url: str, tmp_path: Path) -> None:
-    example = next(each for each in examples() if "AuthenticatedClient" in each)
-
-    shown = python(example.replace("https://api.aimlapi.com", emulator_url), cwd=tmp_path, AIMLAPI_API_KEY=KEY)
+def test_the_low_level_example_prints_a_url(emulator_url: str, tmp_path: Path) -> None:
+    shown = run_example(example("AuthenticatedClient"), emulator_url, tmp_path)
 
     assert shown.startswith(f"{emulator_url}/generations/emulated/")
+
+
+def test_the_readmes_edits_return_images_of_the_expected_size(emulator_url: str, tmp_path: Path) -> None:
+    after = "\nprint(boat.path, swap.width, room.height)"
+
+    shown = run_example(example("mask_from_luminance"), emulator_url, tmp_path, after=after)
+
+    assert shown == "boat.png 90 1024\n"
+
+
+def test_the_readmes_batch_returns_images(emulator_url: str, tmp_path: Path) -> None:
+    after = "\nprint(*(result.path for result in results))"
+
+    shown = run_example(example("asyncio.gather"), emulator_url, tmp_path, after=after)
+
+    assert shown == "image-0000.png image-0001.png\n"
+
+
+def test_links_in_the_docs_lead_to_files() -> None:
+    pages = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"(?:\]\(|src=\")([^)\"#]+)", page.read_text(encoding="utf-8"))
+        if ":" not in target
+    ]
+
+    assert links
+    assert [link for link in links if not (link[0].parent / link[1]).exists()] == []
+
+
+def test_the_map_of_the_source_names_files_that_exist() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    _, _, source_map = contributing.partition("## Where is ...?")
+    names = re.findall(r"`([\w./]+/[\w.]*)`", source_map.partition("\n## ")[0])
+    folders = (ROOT, ROOT / "src" / "aimlapi_images")
+
+    assert len(names) > 20
+    assert [name for name in names if not any((folder / name).exists() for folder in folders)] == []
 
 
 def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
     arguments = set(inspect.signature(ImageClient.generate).parameters) - {"self", "options", "to", "deadline", "order"}
     fields = set(schema.generation_request()["properties"])
 
-    # `n` is always 1, and goes through `options`; the rest is to follow the schema by hand, in client.py.
+    # `n` is always 1 and is passed in `options`. Other new fields must be added by hand, in client.py.
     assert arguments == fields - {"n"}, f"ImageClient.generate and the schema differ in {arguments ^ (fields - {'n'})}"
-
-
-def test_the_readmes_edits_work(emulator_url: str, tmp_path: Path) -> None:
-    example = next(each for each in examples() if "mask_from_luminance" in each)
-    for name in ("cat.png", "sofa.jpg"):
-        Image.new("RGB", (90, 60), "orange").save(tmp_path / name)
-    Image.linear_gradient("L").resize((90, 60)).save(tmp_path / "painted.png")
-    steps = example.replace("\n", "\n        ")
-    code = "import asyncio\nfrom aimlapi_images import ImageClient\nasync def main():\n"
-    code += (
-        f"    async with ImageClient() as client:\n        {steps}\n        print(boat.path, swap.width, room.height)\n"
-    )
-
-    shown = python(code + "asyncio.run(main())", cwd=tmp_path, AIMLAPI_API_KEY=KEY, AIMLAPI_API_BASE=emulator_url)
-
-    assert shown == "boat.png 90 1024\n"
 
 
 def test_edit_has_an_argument_for_every_field_of_the_schema() -> None:
@@ -132,7 +223,7 @@ def test_edit_has_an_argument_for_every_field_of_the_schema() -> None:
     assert arguments == fields - {"n"}, f"ImageClient.edit and the schema differ in {arguments ^ (fields - {'n'})}"
 
 
-def test_the_defaults_are_the_schemas() -> None:
+def test_default_values_match_the_schema() -> None:
     default = inspect.signature(ImageClient.generate).parameters["model"].default
     fields = schema.generation_request()["properties"]
 
@@ -140,8 +231,8 @@ def test_the_defaults_are_the_schemas() -> None:
     assert fields["output_format"]["x-api-default"] == orders._DEFAULT_FORMAT
 
 
-def test_modules_stay_small_and_folders_short() -> None:
-    """Docstrings are not counted: the client's are the reference of the public interface."""
+def test_modules_and_folders_stay_small() -> None:
+    """Docstrings are not counted: those of the client are the reference of the public interface."""
     package = ROOT / "src" / "aimlapi_images"
     sizes = {path.name: _lines_of_code(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
     folders = [folder for folder in (package, *package.iterdir()) if folder.is_dir() and folder.name != "emulator"]
@@ -164,7 +255,7 @@ ROOMS = [
 
 
 def test_imports_run_one_way() -> None:
-    """From the client down to the leaves; what type checkers alone import does not count."""
+    """From the client down to the leaves. Imports for type checkers only do not count."""
     package = ROOT / "src" / "aimlapi_images"
     height = {room: -number for number, rooms in enumerate(ROOMS) for room in rooms}
     upwards = [

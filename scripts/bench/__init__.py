@@ -1,1 +1,1 @@
-"""What matters to users, measured against peers in the same run: see `python -m bench --help`."""
+"""Benchmarks against peers in the same run: see `python -m bench --help`."""

@@ -1,8 +1,8 @@
-"""What matters to users, as ratios to peers in the same run: `make bench`, or `make bench-quick`.
+"""CPU time, memory and loop lag, as ratios to peers in the same run: `make bench`, or `make bench-quick`.
 
-Each figure is taken in a process of its own, all contestants in turn; medians count. Ratios below 1 are in our
-favour. CPU time is that of the whole process, threads included. The server is a process of its own, and lets nobody
-through before all that are to be in flight are there. Machines differ and are noisy: trust the ratios of one run.
+Each measurement runs in its own process, all contestants in turn; the tables show medians. Ratios below 1 are in our
+favor. CPU time is that of the whole process, including threads. The server is another process, and answers only once
+the stated number of requests is open. Machines differ and are noisy: compare the ratios of one run only.
 """
 
 from __future__ import annotations
@@ -19,17 +19,26 @@ from bench import plans, tables
 from bench.running import Cell, Figures, measure, server, start_times
 from bench.tables import Table, ratio
 
-COLUMNS = ("", "CPU an image", "to openai", "to the floor", "images a second", "peak memory", "to openai", "loop lag")
+COLUMNS = (
+    "",
+    "CPU per image",
+    "to openai",
+    "to the floor",
+    "images per second",
+    "peak memory",
+    "to openai",
+    "loop lag",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="under a minute, and less exact")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only situations whose name has this text")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
-    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the first situation, as a PNG")
+    parser.add_argument("--quick", action="store_true", help="take under a minute, and be less exact")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only situations whose name contains this text")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables to this file as Markdown")
+    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the first situation to this PNG file")
     options = parser.parse_args()
 
     started = time.monotonic()
@@ -49,7 +58,7 @@ def main() -> None:
 
 
 def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figures]]]) -> Iterator[Table]:
-    """Measure, and give each table when it is done. The figures of images are added to `results` as well."""
+    """Measure, and yield each table when it is done. Also append the figures of images to `results`."""
     with server() as address:
         if only in "starts":
             yield starts_table(3 if quick else 7, address)
@@ -66,17 +75,17 @@ def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figur
 
 
 def starts_table(rounds: int, address: str) -> Table:
-    """How long processes take that do next to nothing."""
+    """The start-up times of short programs."""
     seconds = start_times({name: code.replace("ADDRESS", address) for name, code in plans.STARTS.items()}, rounds)
     rows = [
         (label, f"{1000 * seconds[ours]:.0f} ms", f"{1000 * seconds[peer]:.0f} ms", ratio(seconds[ours], seconds[peer]))
         for label, ours, peer in plans.START_RATIOS
     ]
-    return Table("Starting, Python included", ("", "ours", "peer", "ratio"), rows)
+    return Table("Start-up, including Python", ("", "ours", "peer", "ratio"), rows)
 
 
 def image_table(label: str, found: dict[str, Figures]) -> Table:
-    """One situation, a line for each contestant."""
+    """One situation, with a row for each contestant."""
     peer, floor = found.get("openai", {}), found.get("raw socket", {})
     rows = [
         (
@@ -95,7 +104,7 @@ def image_table(label: str, found: dict[str, Figures]) -> Table:
 
 
 def limited_table(cell: Cell, ideal: float, address: str) -> Table:
-    """The gather that loses images elsewhere: far more at once than the server admits."""
+    """Far more orders at once than the server's rate limit admits, and how many were lost."""
     rows = []
     for who in cell.who:
         httpx.get(f"http://{address}/refused", trust_env=False)
@@ -103,7 +112,7 @@ def limited_table(cell: Cell, ideal: float, address: str) -> Table:
         refused = httpx.get(f"http://{address}/refused", trust_env=False).text
         lost = cell.orders - each["images"]
         rows.append((who, f"{lost:.0f}", refused, ratio(each["wall"], ideal), f"{each['cpu_ms']:.2f} ms"))
-    return Table(cell.label, ("", "lost", "429s", "time to the ideal", "CPU an order"), rows)
+    return Table(cell.label, ("", "lost", "429s", "time to the optimum", "CPU per order"), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CPU time and memory as bars, in a PNG."""
+"""A bar chart of CPU time and memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ INK, PALE, OURS, OTHERS = "#1f2328", "#656d76", "#1a7f37", "#8c959f"
 
 
 def draw(path: Path, results: Sequence[tuple[str, dict[str, Figures]]]) -> None:
-    """Draw the CPU time and the peak memory of each situation, one block below the other."""
+    """Draw CPU time and peak memory of each situation to a PNG, one block below the other."""
     blocks = [
         (f"{label}: {what}", {who: figures[key] for who, figures in found.items()}, unit)
         for label, found in results
-        for key, what, unit in (("cpu_ms", "CPU time an image", "ms"), ("peak_mb", "peak memory", "MB"))
+        for key, what, unit in (("cpu_ms", "CPU time per image", "ms"), ("peak_mb", "peak memory", "MB"))
     ]
     height = sum(TOP + len(bars) * (BAR + GAP) for _, bars, _ in blocks) + TOP // 2
     picture = Image.new("RGB", (WIDTH, height), "white")

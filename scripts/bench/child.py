@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python -m bench.child CONTESTANT BASE-URL ORDERS IN-FLIGHT SAVE`."""
+"""One measurement in its own process: `python -m bench.child CONTESTANT BASE-URL ORDERS IN-FLIGHT SAVE`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ from pathlib import Path
 
 from bench.contestants import CONTESTANTS
 
-HEARTBEAT = 0.005  # seconds
+INTERVAL = 0.005  # seconds
 
 
-class Heart:
-    """Beats on the event loop: what holds the loop up shows in the time between two beats."""
+class LoopLag:
+    """Measures how long the event loop is blocked, with a task that wakes up regularly.
+
+    Attributes:
+        longest: The longest delay of a wake-up in seconds.
+    """
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     @asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
-        beating = asyncio.create_task(self._beat())
+    async def measuring(self) -> AsyncIterator[None]:
+        watching = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            beating.cancel()
+            watching.cancel()
 
-    async def _beat(self) -> None:
+    async def _watch(self) -> None:
         while True:
-            due = time.perf_counter() + HEARTBEAT
-            await asyncio.sleep(HEARTBEAT)
+            due = time.perf_counter() + INTERVAL
+            await asyncio.sleep(INTERVAL)
             self.longest = max(self.longest, time.perf_counter() - due)
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had; on Linux not counting what its parent had."""
+    """The peak memory of this process. On Linux, it does not include what the parent used before the fork."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
@@ -49,13 +53,13 @@ def peak_megabytes() -> float:
 
 
 async def measure(who: str, base_url: str, orders: int, in_flight: int, *, save: bool) -> dict[str, float]:
-    """Give all orders at once. One has been before: what is loaded at first use is told by another table."""
-    heart = Heart()
+    """Place all orders at once. One image is fetched before, since another table shows the cost of the first use."""
+    lag = LoopLag()
     await first_image(who, base_url.rpartition("/")[0] + "/b64-0-1")
     async with AsyncExitStack() as stack:
         generate = await stack.enter_async_context(CONTESTANTS[who](base_url, in_flight))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if save else None
-        await stack.enter_async_context(heart.beating())
+        await stack.enter_async_context(lag.measuring())
         numbers = range(orders)
         started, before = time.perf_counter(), time.process_time()
         sizes = await asyncio.gather(
@@ -71,18 +75,18 @@ async def measure(who: str, base_url: str, orders: int, in_flight: int, *, save:
         "rate": len(images) / wall,
         "cpu_ms": 1000 * cpu / orders,
         "peak_mb": peak_megabytes(),
-        "lag_ms": 1000 * heart.longest,
+        "lag_ms": 1000 * lag.longest,
     }
 
 
 async def first_image(who: str, base_url: str) -> None:
-    """Get one image of one pixel."""
+    """Fetch an image of one pixel."""
     async with CONTESTANTS[who](base_url, 1) as generate:
         await generate("the first", None)
 
 
 def first(who: str, base_url: str) -> None:
-    """The same, from a program that does nothing else."""
+    """Fetch an image of one pixel, as a whole program."""
     asyncio.run(first_image(who, base_url))
 
 

@@ -1,6 +1,6 @@
-"""Who takes part: each is an order for one image, from the prompt to the bytes, in memory or in a file.
+"""The contestants: each gets one image for a prompt, into memory or into a file.
 
-All are asked for the same: the whole image, checked to be base64, with the number of requests in flight limited.
+All do the same job: they get the whole image, decode its base64, and limit the number of requests in flight.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PATH = "/v1/images/generations"
 CHUNK = 256 * 2**10
 
 Generate = Callable[[str, Path | None], Awaitable[int]]
-"""Gets one image, into memory or into a file; returns its length in bytes."""
+"""Gets one image, into memory or into a file. Returns its size in bytes."""
 
 
 @asynccontextmanager
@@ -29,7 +29,7 @@ async def ours(base_url: str, in_flight: int, *, transport: Any = None) -> Async
 
         async def generate(prompt: str, to: Path | None) -> int:
             image = await client.generate(prompt, to=to)
-            # What is in a file need not be in memory as well.
+            # An image in a file is not read back into memory.
             return image.path.stat().st_size if image.path else len(image.data)
 
         yield generate
@@ -108,7 +108,7 @@ async def plain_aiohttp(base_url: str, in_flight: int) -> AsyncIterator[Generate
 
 @asynccontextmanager
 async def raw_socket(base_url: str, in_flight: int) -> AsyncIterator[Generate]:
-    """The floor: no HTTP to speak of, no JSON, and nothing is checked."""
+    """The floor: minimal HTTP, no JSON parser, and nothing is checked."""
     import socket
 
     import pybase64
@@ -156,7 +156,7 @@ async def raw_socket(base_url: str, in_flight: int) -> AsyncIterator[Generate]:
 
 
 def limited(image: Callable[[str], Awaitable[bytes]], in_flight: int) -> Generate:
-    """What a user has to write around a client without a limit or files of its own."""
+    """Add what a client without its own limit and files needs from its user."""
     slots = asyncio.Semaphore(in_flight)
 
     async def generate(prompt: str, to: Path | None) -> int:

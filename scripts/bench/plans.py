@@ -1,4 +1,4 @@
-"""What is measured: the full plan takes under ten minutes on two cores, the quick one under one."""
+"""The situations to measure. On two cores, the full plan takes under ten minutes and the quick one under one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALL = ("ours", "ours, aiohttp", "openai", "openai, aiohttp", "httpx", "aiohttp",
 OURS_AND_OPENAI = ("ours", "ours, aiohttp", "openai", "openai, aiohttp")
 PAIR = ("ours", "openai")
 
-# (form, megabytes, in flight, orders, saved, who, rounds): orders are a multiple of those in flight.
+# (form, megabytes, in flight, orders, saved, who, rounds). The number of orders is a multiple of those in flight.
 FULL = (
     ("b64", 1.5, 20, 200, True, ALL, 3),
     ("b64", 1.5, 20, 200, False, ALL, 1),
@@ -29,15 +29,15 @@ QUICK = (
     ("url", 1.5, 20, 40, True, PAIR, 1),
 )
 
-# Orders of one pixel: what an order costs beside its image. (orders, in flight, who, rounds)
+# Orders of one pixel, to measure the cost of an order without its image. (orders, in flight, who, rounds)
 FULL_GATHERS = ((5000, 16, OURS_AND_OPENAI, 1), (5000, 200, OURS_AND_OPENAI, 1))
 QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
 
-# At a server that says 429. (orders, in flight, a second, burst, seconds each takes)
+# A server that answers with 429. (orders, in flight, orders per second, burst, seconds per order)
 FULL_LIMITS = ((500, 200, 20, 20, 1.0), (5000, 400, 200, 200, 1.0))
 QUICK_LIMITS = ((60, 60, 20, 20, 1.0),)
 
-# What is run, with the server's address in place of ADDRESS.
+# Programs to time. ADDRESS is replaced by the server's address.
 STARTS = {
     "import aimlapi_images": "import aimlapi_images",
     "import openai": "import openai",
@@ -51,13 +51,13 @@ STARTS = {
 START_RATIOS = (
     ("import", "import aimlapi_images", "import openai"),
     ("import and make a client", "import and make a client, ours", "import and make a client, openai"),
-    ("all up to the first image", "first image, ours", "first image, openai"),
-    ("--help to import httpx", "aimlapi-images --help", "import httpx"),
+    ("everything up to the first image", "first image, ours", "first image, openai"),
+    ("--help, to import httpx", "aimlapi-images --help", "import httpx"),
 )
 
 
 def image_cells(quick: bool) -> list[Cell]:
-    """The cells in which images are got."""
+    """The cells that measure images."""
     return [
         Cell(
             f"{form}, {size:g} MB, {in_flight:,} in flight, {'to files' if save else 'in memory'}",
@@ -73,7 +73,7 @@ def image_cells(quick: bool) -> list[Cell]:
 
 
 def gather_cells(quick: bool) -> list[Cell]:
-    """The cells of many small orders."""
+    """The cells that measure many small orders."""
     return [
         Cell(f"{orders:,} orders at once, {in_flight} in flight", "b64-0-1", orders, in_flight, False, who, rounds)
         for orders, in_flight, who, rounds in (QUICK_GATHERS if quick else FULL_GATHERS)
@@ -81,11 +81,11 @@ def gather_cells(quick: bool) -> list[Cell]:
 
 
 def limited_cells(quick: bool) -> list[tuple[Cell, float]]:
-    """The cells at a rate limit, each with the seconds in which it could be done at best."""
+    """The cells with a rate limit, each with the shortest possible time in seconds."""
     return [
         (
             Cell(
-                f"{orders:,} orders, {rate} a second admitted (burst {burst}, {seconds:g} s each)",
+                f"{orders:,} orders, {rate} per second admitted (burst {burst}, {seconds:g} s each)",
                 f"limited-{rate}-{burst}-{seconds}",
                 orders,
                 in_flight,

@@ -1,4 +1,4 @@
-"""Runs measurements one after the other, each in a process of its own, and keeps their medians."""
+"""Runner of measurements: one after the other, each in its own process."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Figures = dict[str, float]
 
 
 class Cell(NamedTuple):
-    """A situation in which all are measured.
+    """A situation to measure.
 
     Attributes:
-        label: What the table says.
-        path: Which server is asked.
-        orders: How many images in all.
-        in_flight: How many requests at once.
+        label: The title of its table.
+        path: The path of the server, which selects the answers.
+        orders: Number of images in total.
+        in_flight: Number of requests open at once.
         save: Whether each image goes to a file, or stays in memory.
-        who: Who takes part.
-        rounds: How often each is measured.
+        who: Names of the contestants.
+        rounds: Number of measurements of each contestant.
     """
 
     label: str
@@ -47,7 +47,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The server's address."""
+    """Run the server. Yields its address."""
     command = [sys.executable, "-m", "bench.server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as running:
         assert running.stdout
@@ -58,7 +58,7 @@ def server() -> Iterator[str]:
 
 
 def measure(cell: Cell, address: str) -> dict[str, Figures]:
-    """Each contestant's median figures. One that fails, or takes too long, has none."""
+    """Return the median figures of each contestant, without those that failed or took too long."""
     runs: dict[str, list[Figures]] = {who: [] for who in cell.who}
     for _ in range(cell.rounds):
         for who in cell.who:
@@ -80,7 +80,7 @@ def _medians(runs: list[Figures]) -> Figures:
 
 
 def start_times(codes: dict[str, str], rounds: int) -> dict[str, float]:
-    """Median seconds of a whole process for each of several lines of Python, run in turn."""
+    """Return the median run time in seconds of several short programs, run in turn."""
     runs: dict[str, list[float]] = {name: [] for name in codes}
     for _ in range(rounds):
         for name, code in codes.items():

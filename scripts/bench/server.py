@@ -1,11 +1,11 @@
-"""The server that all contestants ask: a process of its own, with prebuilt answers, so that it is nobody's bottleneck.
+"""The server for all contestants, in its own process. Answers are prebuilt, so that it is no bottleneck.
 
-The first part of a path says what is wanted:
+The first part of a path selects the answer:
 
-    /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, when FLIGHT requests are open at once
-    /image-SIZE.png                           the image of such a URL
-    /limited-RATE-BURST-SECONDS/…             one pixel after SECONDS, as a token bucket admits; else 429
-    /refused                                  how many were refused since this was asked last; fills the bucket
+    /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, once FLIGHT requests are open
+    /image-SIZE.png                           the image at such a URL
+    /limited-RATE-BURST-SECONDS/…             one pixel after SECONDS if a token bucket admits it; else 429
+    /refused                                  number of refusals since the last such request; refills the bucket
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def http(body: bytes, *, status: str = "200 OK", kind: str = "application/json",
 
 @cache
 def image(size: int) -> bytes:
-    """A PNG to whoever looks at its first bytes, of so many bytes in all."""
+    """A file of this size in bytes that begins like a PNG."""
     return (PIXEL + random.Random(size).randbytes(size))[: max(size, len(PIXEL))]  # noqa: S311 - the same each time
 
 
@@ -47,7 +47,7 @@ def download(size: int) -> bytes:
 
 
 class Bucket:
-    """Admits so many a second, and a burst of so many; counts what it refuses."""
+    """A token bucket that counts its refusals."""
 
     def __init__(self) -> None:
         self.tokens = float("inf")
@@ -66,7 +66,7 @@ class Bucket:
 
 
 class Gate:
-    """Lets nobody through before so many are there, so that they really are in flight together."""
+    """Holds answers back until enough requests are open, so that they really are in flight together."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
@@ -80,7 +80,7 @@ class Gate:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with Content-Length, one request after the other, and no more."""
+    """Minimal HTTP/1.1: requests with Content-Length, one after the other."""
 
     def __init__(self, address: str, bucket: Bucket, gate: Gate) -> None:
         self._address = address
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serve until killed; the address is the first line printed."""
+    """Serve until killed. Prints the address as the first line."""
     bucket, gate = Bucket(), Gate()
     address = ""
     server = await asyncio.get_running_loop().create_server(

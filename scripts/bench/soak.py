@@ -1,4 +1,4 @@
-"""Whether memory stays flat with 100,000 images of 20 KB through one client: `make bench-soak`."""
+"""Memory over 100,000 images of 20 KB through one client: `make bench-soak`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SIZE, IN_FLIGHT, TENTHS = 20_000, 20, 10
 
 
 def resident_megabytes() -> float:
-    """The memory that this process has now; Linux only."""
+    """The resident memory of this process. Linux only."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 async def tenths(who: str, base_url: str, orders: int) -> list[float]:
-    """The median memory in megabytes during each tenth of the orders."""
+    """Return the median memory in megabytes during each tenth of the orders."""
     found = []
     async with AsyncExitStack() as stack:
         generate = await stack.enter_async_context(CONTESTANTS[who](base_url, IN_FLIGHT))
@@ -44,7 +44,7 @@ def main() -> None:
         found = asyncio.run(tenths(options.who, f"http://{address}/b64-{SIZE}-1", options.orders))
     print(f"{options.who}, {options.orders:,} images of {SIZE:,} bytes, MB in each tenth:")
     print(" ".join(f"{each:.1f}" for each in found))
-    print(f"the last tenth is {found[-1] - found[1]:+.1f} MB to the second")
+    print(f"last tenth, compared with the second: {found[-1] - found[1]:+.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures as text: aligned for a terminal, or as Markdown."""
+"""Tables as text: aligned for a terminal, or as Markdown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 
 class Table(NamedTuple):
-    """Attributes:
-    title: What was measured.
-    columns: The names of the columns; the first one holds names, the others figures.
-    rows: As many cells each.
+    """A table of results.
+
+    Attributes:
+        title: What was measured.
+        columns: Names of the columns. The first column holds names, the others figures.
+        rows: Rows with one cell for each column.
     """
 
     title: str
@@ -19,7 +21,7 @@ class Table(NamedTuple):
 
 
 def plain(table: Table) -> str:
-    """For a terminal."""
+    """Format for a terminal."""
     widths = [max(len(row[index]) for row in (table.columns, *table.rows)) for index in range(len(table.columns))]
     lines = [table.title]
     for row in (table.columns, *table.rows):
@@ -32,7 +34,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """For a page."""
+    """Format as Markdown."""
     lines = [f"**{table.title}**", ""]
     lines.append(_row(table.columns))
     lines.append(_row(["---"] + ["---:"] * (len(table.columns) - 1)))
@@ -45,5 +47,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def ratio(figure: float, to: float) -> str:
-    """A ratio with two digits after the point."""
+    """Format a ratio with two decimals."""
     return f"{figure / to:.2f}" if to else "-"
