@@ -1,4 +1,4 @@
-"""A server on a real port that admits so many generations a second, and clients of it in processes of their own."""
+"""A server with a rate limit on a real port, and clients in other processes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ asyncio.run(main(*sys.argv[1:]))
 
 @attrs.define
 class AdmittingServer:
-    """Admits by a token bucket.
+    """A server that admits generations by a token bucket, and refuses others with 429.
 
     Attributes:
-        rate: Generations a second.
-        burst: How many at once after a rest.
-        seconds: How long one takes.
-        retry_after: What a refusal says, in seconds.
-        starts: When each generation started, in the loop's seconds.
-        refused: How many requests were told to come back.
-        open: How many generations are under way.
-        origin: Where it listens.
+        rate: Generations per second.
+        burst: Size of the bucket.
+        seconds: Duration of a generation.
+        retry_after: `Retry-After` of refusals, in seconds.
+        starts: Start of each generation, by the loop's clock in seconds.
+        refused: Number of refusals.
+        open: Number of generations in progress.
+        origin: The server's address.
     """
 
     rate: float
@@ -55,7 +55,7 @@ class AdmittingServer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[AdmittingServer]:
-        """Listen, for as long as the block takes."""
+        """Run the server until the block ends."""
         self._tokens, self._at = self.burst, asyncio.get_running_loop().time()
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
         self.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -73,7 +73,7 @@ class AdmittingServer:
                 writer.write(await self._answer())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client is done
+            pass  # the client closed the connection
         finally:
             writer.close()
 
@@ -99,7 +99,7 @@ def _http(status: str, document: object, header: str) -> bytes:
 
 
 async def order_from_processes(origin: str, processes: int, orders: int) -> list[int]:
-    """Give so many orders at once in each of several processes; how many images each of them got."""
+    """Place `orders` orders at once in each of several processes. Returns how many images each process got."""
     environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
     clients = [
         await asyncio.create_subprocess_exec(

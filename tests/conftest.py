@@ -1,4 +1,4 @@
-"""Shared by the tests: a real emulator on loopback, and clients for it and for scripted answers."""
+"""Shared fixtures: an emulator on a real port, clients for it, and clients with scripted responses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from aimlapi_images.threads import Threads
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
 
-# A whole PNG of one pixel, the one in the schema's example.
+# A complete PNG of one pixel, from the example in the schema.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
 PIXEL_ANSWER = {"data": [{"b64_json": base64.b64encode(PIXEL).decode(), "url": None}]}
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
         monkeypatch.delenv(name, raising=False)
@@ -31,28 +31,32 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
-    """A real emulator on a free port, for the whole run."""
+    """An emulator on a free port, for the whole test session."""
     with emulator.serve(emulator.create_app(api_key=KEY)) as running:
         yield running.base_url
 
 
 @pytest.fixture
 async def client(emulator_url: str) -> AsyncIterator[ImageClient]:
-    """A client for the emulator on its port."""
+    """A client of the emulator."""
     async with ImageClient(KEY, base_url=emulator_url) as client:
         yield client
 
 
 @pytest.fixture
 def threads() -> Iterator[Threads]:
-    """A client's threads."""
+    """A thread pool like a client's."""
     threads = Threads()
     yield threads
     threads.close()
 
 
 class Script:
-    """A transport that answers with what it is given, and keeps the requests it saw."""
+    """A transport with scripted responses. It keeps the requests.
+
+    Args:
+        answers: Responses, exceptions to raise, or functions of the request. The last one repeats.
+    """
 
     def __init__(self, *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]) -> None:
         self.requests: list[httpx.Request] = []
@@ -68,7 +72,7 @@ class Script:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON body of the one request that came."""
+        """The JSON body of the only request."""
         (request,) = self.requests
         body: dict[str, Any] = json.loads(request.content)
         return body
@@ -77,6 +81,6 @@ class Script:
 def scripted(
     *answers: httpx.Response | Exception | Callable[[httpx.Request], httpx.Response],
 ) -> tuple[ImageClient, Script]:
-    """A client whose requests are answered from a script, and which tries once; the last answer repeats."""
+    """A client with scripted responses, without retries."""
     script = Script(*(answers or (httpx.Response(200, json=PIXEL_ANSWER),)))
     return ImageClient(KEY, transport=script.transport, retry=RetryPolicy(attempts=1)), script

@@ -1,4 +1,4 @@
-"""A server on raw sockets that says exactly what it is told, and keeps what it was asked."""
+"""A server on raw sockets that sends exact bytes, and keeps the requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import attrs
 
 @attrs.frozen
 class Request:
-    """What came: header names are in lower case."""
+    """A request as received, with header names in lower case."""
 
     method: str
     target: str
@@ -29,12 +29,12 @@ class Request:
 
 @attrs.frozen
 class Reply:
-    """What the server does with one request.
+    """How the server responds to one request.
 
     Attributes:
-        pieces: Sent one after the other.
-        pause: Seconds between two pieces; it ends early when the client hangs up.
-        end: What comes then: `close`, `reset` (the connection breaks) or `hang` (nothing, until the client goes).
+        pieces: Bytes to send, one after the other.
+        pause: Seconds between two pieces. Sending stops when the client closes the connection.
+        end: How it ends: `close`, `reset` (the connection breaks), or `hang` (wait for the client to close it).
     """
 
     pieces: Sequence[bytes] = ()
@@ -43,7 +43,7 @@ class Reply:
 
 
 Behaviour = Reply | Callable[["MisbehavingServer", Request], Reply]
-"""A reply, or what makes one of the server's own address and of the request."""
+"""A reply, or a function that makes one from the server and the request."""
 
 DROP = Reply()
 RESET = Reply(end="reset")
@@ -53,7 +53,7 @@ SILENCE = Reply(end="hang")
 def reply(
     status: int, body: object = b"", headers: Mapping[str, str] | None = None, *, cut: int | None = None
 ) -> Reply:
-    """A well-formed answer. A body that is not bytes is sent as JSON; of a `cut` one, only so many bytes are sent."""
+    """Make a well-formed response. A body that is not bytes is sent as JSON. `cut` sends only that many bytes of it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {"Connection": "close", "Content-Length": str(len(content)), **(headers or {})}
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in named.items())]
@@ -61,7 +61,7 @@ def reply(
 
 
 def link(path: str, **fields: object) -> Behaviour:
-    """The answer to an order whose image is at this path of the same server, with these fields beside the URL."""
+    """Make the response to an order whose image is at this path of the server, with extra fields beside the URL."""
     return lambda server, _: reply(200, {"data": [{"url": server.origin + path, **fields}]})
 
 
@@ -69,12 +69,12 @@ _LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class MisbehavingServer:
-    """Listens on a free port of 127.0.0.1, a thread for each connection and a connection for each request.
+    """A server on a free port of 127.0.0.1, with a thread for each connection and a connection for each request.
 
     Args:
-        posts: What is done with each POST; the last one repeats.
-        gets: The same for each GET.
-        tls: Speak TLS with this.
+        posts: Behavior for each POST. The last one repeats.
+        gets: Behavior for each GET. The last one repeats.
+        tls: Certificate to use TLS with.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class MisbehavingServer:
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def count(self, method: str) -> int:
-        """How many requests of this method came."""
+        """Return the number of requests with this method."""
         return [request.method for request in self.requests].count(method)
 
     def __enter__(self) -> MisbehavingServer:
@@ -99,7 +99,7 @@ class MisbehavingServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Closing alone does not wake a thread that is in accept(), nor one that waits for a client.
+        # Closing does not wake a thread that waits in accept() or for a client: shutting down does.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -121,7 +121,7 @@ class MisbehavingServer:
         with self._lock:
             self._open.add(connection)
         try:
-            # A client that hangs up, or that does not trust us, is what the tests are about.
+            # Clients that disconnect, or do not trust the certificate, are expected.
             with contextlib.suppress(OSError):
                 if self._tls is not None:
                     with self._tls.wrap_socket(connection, server_side=True) as secured:
@@ -165,7 +165,7 @@ def _read_request(connection: socket.socket) -> Request | None:
 
 @contextlib.contextmanager
 def nobody() -> Iterator[str]:
-    """An origin on this machine where nobody listens."""
+    """Yield an address on this machine where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     yield f"http://127.0.0.1:{port}"

@@ -13,14 +13,14 @@ SIZE = (12, 10)
 
 
 def saved(image: Image.Image, format_: str = "PNG", **options: Any) -> bytes:
-    """The file of a Pillow image."""
+    """Encode a Pillow image."""
     file = io.BytesIO()
     image.save(file, format_, **options)
     return file.getvalue()
 
 
 def plain(format_: str = "PNG", size: tuple[int, int] = SIZE) -> bytes:
-    """The file of an image of one color."""
+    """Encode an image of one color."""
     return saved(Image.new("RGB", size, "teal"), format_)
 
 

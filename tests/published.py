@@ -1,4 +1,4 @@
-"""Schemas as AI/ML API publishes them, defects and all, for tests."""
+"""Schemas in the form that AI/ML API publishes, including its defects."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STORED: dict[str, Any] = json.loads((ROOT / "openapi" / "gpt-image-1-5.json").re
 
 
 def schema(model: str, fields: dict[str, Any], *, required: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
-    """Another model's schema, with the publisher's usual defects.
+    """Make the schema of another model, with the publisher's usual defects.
 
     Args:
         model: Its name.
-        fields: Its fields beside `model`.
-        required: Which of them are.
-        changes: Parts of the operation that differ.
+        fields: The fields of the request, except `model`.
+        required: Names of required fields, except `model`.
+        changes: Parts of the operation to replace.
     """
     body = {
         "type": "object",
@@ -51,26 +51,26 @@ def schema(model: str, fields: dict[str, Any], *, required: tuple[str, ...] = ()
 
 
 def changed(edit: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """The stored schema with a change in its operation."""
+    """Return the stored schema after a change of its operation."""
     document = copy.deepcopy(STORED)
     edit(document["paths"][PATH]["post"])
     return document
 
 
 def fields_of(operation: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an operation's request."""
+    """Return the fields of an operation's request."""
     found: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     return found
 
 
 def answer_of(operation: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an operation's answer."""
+    """Return the schema of an operation's response."""
     found: dict[str, Any] = operation["responses"]["200"]["content"]["application/json"]["schema"]
     return found
 
 
 def page(document: object, *, fence: str = "```json", indent: int | None = None) -> str:
-    """A page of the publisher's documentation with a schema in it, among other code."""
+    """Make a documentation page that contains a schema among other code."""
     return "\n".join(
         [
             "# A model",
@@ -91,16 +91,18 @@ def page(document: object, *, fence: str = "```json", indent: int | None = None)
 
 
 def project(folder: Path) -> tuple[Path, Path]:
-    """Copies of openapi/ and generated/ to change."""
+    """Copy openapi/ and generated/, for tests that change them. Returns both folders."""
     openapi = Path(shutil.copytree(ROOT / "openapi", folder / "openapi"))
     return openapi, Path(shutil.copytree(ROOT / "generated", folder / "generated"))
 
 
 def new_size(operation: dict[str, Any]) -> None:
+    """Add a size to an operation's request."""
     fields_of(operation)["size"]["enum"].append("2048x2048")
 
 
 def run_update(tmp_path: Path, *arguments: str, document: object = None, text: str | None = None) -> int:
+    """Run update_schema on copies of the folders, with a document or text as its source. Returns the exit code."""
     if not (tmp_path / "openapi").exists():
         project(tmp_path)
     if document is not None or text is not None:
@@ -112,12 +114,13 @@ def run_update(tmp_path: Path, *arguments: str, document: object = None, text: s
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file in a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @attrs.frozen
 class Pages:
-    """A running server of pages: its address, and the status and body for each path."""
+    """A running web server: its address, and the status and body for each path."""
 
     url: str
     answers: dict[str, tuple[int, bytes]]
@@ -125,7 +128,7 @@ class Pages:
 
 @contextlib.contextmanager
 def serve_pages() -> Iterator[Pages]:
-    """Run a real server on loopback."""
+    """Run a web server on a free local port."""
     answers: dict[str, tuple[int, bytes]] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):

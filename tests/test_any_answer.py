@@ -1,4 +1,4 @@
-"""Whatever a server says, a caller gets an image or an error of the tree."""
+"""Any response gives the caller an image or an `ImageError`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ answers = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(answers, min_size=1, max_size=4))
-def test_any_answers_give_an_image_or_an_error_of_the_tree(script: list[tuple[int, dict[str, str], bytes]]) -> None:
+def test_any_response_gives_an_image_or_an_image_error(script: list[tuple[int, dict[str, str], bytes]]) -> None:
     turns = iter(script)
 
     def handler(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""`ImageClient` refuses invalid arguments when it is created."""
+"""Validation of `ImageClient`'s arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event loops and HTTP mocks that applications use, with a client of default settings."""
+"""Event loops and HTTP mocks of applications, with a client of default settings."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_pytest_httpx_mocks_a_client_of_default_settings(httpx_mock: HTTPX
 
 @pytest.mark.parametrize("to_file", [False, True])
 async def test_a_busy_default_executor_does_not_hold_up_orders(to_file: bool, tmp_path: Path) -> None:
-    """Bridges from synchronous code block threads of the default executor until their image is there."""
+    """Bridges from synchronous code block threads of the default executor while they wait for an image."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
     with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as server:

@@ -1,4 +1,4 @@
-"""Images in, image out: against the emulator on a real port."""
+"""`ImageClient.edit` against the emulator on a real port."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def png(mode: str = "RGB", size: tuple[int, int] = (120, 90), color: Any = (200,
 
 
 def noisy(size: tuple[int, int] = (120, 90)) -> Image.Image:
-    """A picture in which no two regions are alike."""
+    """A picture whose regions all differ."""
     return Image.merge("RGB", [Image.effect_noise(size, sigma) for sigma in (20.0, 60.0, 90.0)])
 
 
@@ -40,13 +40,13 @@ def inverted(mask: Image.Image) -> Image.Image:
 
 
 def same_pixels(one: Image.Image, other: Image.Image, where: Image.Image) -> bool:
-    """Whether two pictures are equal wherever the third, of black and white, is white."""
+    """Whether two pictures are equal wherever a third, black-and-white one is white."""
     black = Image.new("RGB", one.size)
     shown = [Image.composite(each.convert("RGB"), black, where).tobytes() for each in (one, other)]
     return shown[0] == shown[1]
 
 
-async def test_a_chain_reads_naturally(client: ImageClient) -> None:
+async def test_images_can_be_edited_in_a_chain(client: ImageClient) -> None:
     day = await client.generate("A quiet harbour")
     night = await client.edit("make it night", image=day)
 
@@ -58,7 +58,7 @@ async def test_a_chain_reads_naturally(client: ImageClient) -> None:
     assert client.spending.usd_spent == pytest.approx(0.068)
 
 
-async def test_a_mask_keeps_what_is_outside_it_and_its_inverse_keeps_the_rest(client: ImageClient) -> None:
+async def test_pixels_outside_a_mask_stay_the_same(client: ImageClient) -> None:
     before = noisy()
     mask = mask_from_box(before, BOX)
 
@@ -122,9 +122,7 @@ async def test_an_edited_image_with_its_alpha_channel_can_be_edited_again(client
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json", None])
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
-async def test_size_and_format_are_what_was_asked_for(
-    client: ImageClient, response_format: Any, output_format: Any
-) -> None:
+async def test_size_and_format_are_as_requested(client: ImageClient, response_format: Any, output_format: Any) -> None:
     image = await client.edit(
         "wider", image=png(), size="1536x1024", output_format=output_format, response_format=response_format,
         quality="low", output_compression=60 if output_format != "png" else None,
@@ -145,7 +143,7 @@ async def test_several_references_appear_in_one_composition(client: ImageClient)
     assert all(share > 0.01 for share in shares), shares
 
 
-async def test_any_sequence_of_images_is_taken() -> None:
+async def test_any_sequence_of_images_is_accepted() -> None:
     client, script = scripted()
 
     await client.edit("x", image=deque([png(), png()]))
@@ -163,7 +161,7 @@ async def test_a_reference_beside_a_mask_appears_inside_it(client: ImageClient) 
     assert same_pixels(before, image, mask.getchannel("A"))
 
 
-async def test_to_writes_the_image_and_never_over_another(client: ImageClient, tmp_path: Path) -> None:
+async def test_to_writes_the_image_and_replaces_no_file(client: ImageClient, tmp_path: Path) -> None:
     source = tmp_path / "cat.png"
     source.write_bytes(png())
 
@@ -176,7 +174,7 @@ async def test_to_writes_the_image_and_never_over_another(client: ImageClient, t
     assert source.read_bytes() == png()
 
 
-async def test_a_retry_sends_all_of_it_again(tmp_path: Path) -> None:
+async def test_a_retry_sends_the_whole_request_again(tmp_path: Path) -> None:
     path = tmp_path / "cat.png"
     path.write_bytes(png() + bytes(600_000))
     bodies: list[tuple[str | None, bytes]] = []
@@ -200,7 +198,7 @@ async def test_a_retry_sends_all_of_it_again(tmp_path: Path) -> None:
     assert bodies[0][1].count(path.read_bytes()) == 1
 
 
-async def test_what_is_none_is_not_sent_and_options_are(tmp_path: Path) -> None:
+async def test_none_is_not_sent_and_options_are(tmp_path: Path) -> None:
     client, script = scripted()
 
     await client.edit("x", image=png(), options={"user": "me", "fast": True, "share": 0.5, "n": 1, "seed": None})
@@ -212,7 +210,7 @@ async def test_what_is_none_is_not_sent_and_options_are(tmp_path: Path) -> None:
     assert b'name="share"\r\n\r\n0.5\r\n' in body
 
 
-async def test_edits_and_generations_share_one_queue_and_one_bill() -> None:
+async def test_edits_and_generations_share_one_queue_and_one_ledger() -> None:
     client, script = scripted()
 
     await asyncio.gather(*(client.edit("x", image=png()) for _ in range(20)), client.generate("y"))
@@ -251,14 +249,14 @@ async def test_the_openai_sdk_edits_with_the_emulator(emulator_url: str, tmp_pat
             await client.images.edit(model=MODEL, prompt="x", image=png())  # as application/octet-stream
 
 
-async def test_the_order_hides_what_is_uploaded(threads: Threads) -> None:
+async def test_the_repr_of_an_order_does_not_show_its_uploads(threads: Threads) -> None:
     order = await new_edit("x", png(), model=MODEL, parameters={}, mask=mask_from_box(png(), BOX), threads=threads)
 
     assert "IHDR" not in repr(order)
     assert "content=<" in repr(order)
 
 
-async def test_the_same_emulator_draws_the_same_edit_again() -> None:
+async def test_the_emulator_draws_the_same_edit_again() -> None:
     async with (
         ImageClient(KEY, transport=emulator.transport()) as one,
         ImageClient(KEY, transport=emulator.transport()) as other,
@@ -270,7 +268,7 @@ async def test_the_same_emulator_draws_the_same_edit_again() -> None:
     assert third.sha256 != first.sha256
 
 
-async def test_several_images_of_one_edit_come_back_whole(client: ImageClient, tmp_path: Path) -> None:
+async def test_several_images_of_one_edit_are_all_returned(client: ImageClient, tmp_path: Path) -> None:
     image = await client.edit("x", image=png(), options={"n": 3}, to=tmp_path / "fox")
 
     assert [each.path and each.path.name for each in (image, *image.others)] == ["fox.png", "fox-2.png", "fox-3.png"]

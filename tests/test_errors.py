@@ -1,4 +1,4 @@
-"""The tree of errors: as drawn, and fit to travel between processes."""
+"""The exception tree: its drawing, public names and pickling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aimlapi_images.orders import schema
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ImageError)]
 
 
-def test_the_drawing_at_the_top_is_the_tree() -> None:
+def test_the_drawing_in_the_docstring_is_the_tree() -> None:
     drawn: list[tuple[int, str]] = [
         (match.start(), match.group())
         for line in (errors.__doc__ or "").splitlines()
@@ -35,7 +35,7 @@ def test_every_error_is_public() -> None:
     assert {each.__name__ for each in CLASSES} <= set(aimlapi_images.__all__)
 
 
-def test_public_names_resolve_and_others_do_not() -> None:
+def test_public_names_exist_and_others_do_not() -> None:
     aliases = {"ImageInput", "Observer", *aimlapi_images._VALUES}
     for name in aimlapi_images.__all__:
         named = getattr(getattr(aimlapi_images, name), "__name__", None)
@@ -45,14 +45,14 @@ def test_public_names_resolve_and_others_do_not() -> None:
         getattr(aimlapi_images, "Nonsense")  # noqa: B009 - types know that there is none
 
 
-def test_the_values_of_fields_are_types_of_the_schemas_values() -> None:
+def test_types_of_fields_have_the_schemas_values() -> None:
     assert get_args(aimlapi_images.Size) == tuple(schema.generation_request()["properties"]["size"]["enum"])
     for name in aimlapi_images._VALUES:
         assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.models, f"ImageGenerationRequest{name}")
 
 
 @pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])
-def test_errors_arrive_whole(travel: object) -> None:
+def test_errors_can_be_pickled_and_copied(travel: object) -> None:
     error = errors.RateLimitError("slow down", status=429, retry_after=7.5, body={"a": 1}, order="abc", request_id="r")
 
     arrived = travel(error)  # type: ignore[operator]
@@ -63,7 +63,7 @@ def test_errors_arrive_whole(travel: object) -> None:
     assert arrived.args == error.args
 
 
-def test_what_may_have_been_billed_is_marked() -> None:
+def test_errors_of_orders_that_may_be_billed_say_so() -> None:
     marked = {each.__name__ for each in CLASSES if each.may_be_billed}
 
     assert marked == {

@@ -1,4 +1,4 @@
-"""The steps of an order, as an observer and the log are told them."""
+"""The events of an order, as reported to an observer and to the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OK = httpx.Response(200, json=PIXEL_ANSWER)
 
 
 class Diary:
-    """An observer that writes down the steps, and what the server had seen when it was told."""
+    """An observer that keeps the events, and how many requests had been sent at each of them."""
 
     def __init__(self, script: Script, fails_at: type[events.Event] | None = None) -> None:
         self.events: list[events.Event] = []
@@ -32,7 +32,7 @@ class Diary:
         self._fails_at = fails_at
 
     async def __call__(self, event: events.Event) -> None:
-        await asyncio.sleep(0.5)  # as a journal on a slow disk
+        await asyncio.sleep(0.5)  # like a journal on a slow disk
         self.events.append(event)
         self.requests.append(len(self._script.requests))
         if self._fails_at is type(event):
@@ -53,7 +53,7 @@ def order(script: Script, diary: Diary, *, policy: RetryPolicy | None = None, **
     return run_in_virtual_time(main())
 
 
-def test_each_step_is_told_before_the_next_is_taken() -> None:
+def test_each_event_is_reported_before_the_order_goes_on() -> None:
     script = Script(httpx.Response(429), httpx.Response(500, json={"message": "Later."}), BY_URL, IMAGE)
     diary = Diary(script)
 
@@ -62,7 +62,7 @@ def test_each_step_is_told_before_the_next_is_taken() -> None:
     assert diary.names == [
         *("AttemptStarted", "Retrying", "AttemptStarted", "Retrying", "AttemptStarted", "Generated", "Delivered"),
     ]
-    assert diary.requests == [0, 1, 1, 2, 2, 3, 4]  # nothing was sent before it was told
+    assert diary.requests == [0, 1, 1, 2, 2, 3, 4]  # each attempt is reported before it is sent
     _, refused, _, failed, started, generated, delivered = diary.events
     assert isinstance(refused, events.Retrying)
     assert isinstance(refused.error, errors.RateLimitError)
@@ -87,7 +87,7 @@ def test_each_step_is_told_before_the_next_is_taken() -> None:
         ([BY_URL, httpx.Response(200, content=b"<html>")], events.Failed, errors.DecodeError),
     ],
 )
-def test_the_last_step_says_how_it_ended(
+def test_the_last_event_says_how_the_order_ended(
     answers: list[Any], last: type[events.Failed], kind: type[errors.ImageError]
 ) -> None:
     script = Script(*answers)
@@ -100,7 +100,7 @@ def test_the_last_step_says_how_it_ended(
     assert diary.events[-1].error is caught.value
 
 
-def test_a_deadline_is_told_too() -> None:
+def test_a_deadline_is_reported() -> None:
     script = Script(httpx.Response(429, headers={"retry-after": "60"}))
     diary = Diary(script)
 
@@ -110,7 +110,7 @@ def test_a_deadline_is_told_too() -> None:
     assert diary.names == ["AttemptStarted", "Retrying", "Failed"]
 
 
-def test_nothing_is_sent_if_the_observer_cannot_note_it() -> None:
+def test_nothing_is_sent_if_the_observer_fails() -> None:
     script = Script(OK)
 
     with pytest.raises(OSError, match="disk is full"):
@@ -143,7 +143,7 @@ def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None
     assert script.requests == []
 
 
-def test_an_observer_may_be_whatever_can_be_awaited() -> None:
+def test_an_observer_may_be_any_awaitable_callable() -> None:
     notes: list[events.Event] = []
 
     @wraps(noted)
@@ -158,7 +158,7 @@ def test_an_observer_may_be_whatever_can_be_awaited() -> None:
 
 
 @pytest.mark.parametrize("event", [events.Generated, events.Delivered])
-def test_an_image_that_is_paid_for_survives_its_observer(event: type[events.Event], tmp_path: Path) -> None:
+def test_a_paid_image_survives_a_failing_observer(event: type[events.Event], tmp_path: Path) -> None:
     script = Script(BY_URL, IMAGE)
     diary = Diary(script, fails_at=event)
 
@@ -170,7 +170,7 @@ def test_an_image_that_is_paid_for_survives_its_observer(event: type[events.Even
     assert diary.names[-2:] == ["Generated", "Delivered"]
 
 
-def test_an_observer_that_fails_does_not_hide_an_error() -> None:
+def test_a_failing_observer_does_not_hide_an_error() -> None:
     script = Script(httpx.Response(400))
 
     with pytest.raises(errors.APIStatusError) as caught:
@@ -179,7 +179,7 @@ def test_an_observer_that_fails_does_not_hide_an_error() -> None:
     assert caught.value.__notes__ == ["the observer failed as well: OSError('the disk is full')"]
 
 
-def test_the_log_has_one_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_one_line_for_each_event(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "aimlapi_images")
     script = Script(httpx.Response(500, json={"message": "Later."}), BY_URL, IMAGE)
 
@@ -202,7 +202,7 @@ def test_the_log_has_one_line_for_each_step(caplog: pytest.LogCaptureFixture) ->
         (httpx.Response(524, json={"message": "No."}), "WARNING", "order o1: outcome unknown: HTTP 524: No."),
     ],
 )
-def test_only_what_may_have_cost_money_for_nothing_is_a_warning(
+def test_only_an_unknown_outcome_is_logged_as_a_warning(
     answer: httpx.Response, level: str, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "aimlapi_images")

@@ -1,4 +1,4 @@
-"""Faults on real sockets: what each one is taken for, what the user reads, and how often the order was sent."""
+"""Faults on real sockets: the outcome and message of each, and how often the order was sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MakeClient = Callable[..., ImageClient]
 
 @pytest.fixture(params=[None, aiohttp_transport], ids=["default", "aiohttp"])
 def make_client(request: pytest.FixtureRequest) -> MakeClient:
-    """Makes clients on each transport that carries requests over sockets."""
+    """Returns a function that makes clients, for each transport that uses sockets."""
 
     def make(base_url: str, **options: Any) -> ImageClient:
         transport = request.param and request.param()
@@ -47,18 +47,18 @@ def make_client(request: pytest.FixtureRequest) -> MakeClient:
 
 @attrs.frozen
 class Fault:
-    """One row.
+    """A fault, and what is expected of the client.
 
     Attributes:
-        name: Of the fault.
-        posts: What the server does with each POST; the last one repeats.
+        name: Name of the test case.
+        posts: The server's behavior for each POST. The last one repeats.
         outcome: How the order ends; delivered if `None`.
-        kind: The class of the error.
-        message: A pattern that its message has.
-        sent: How many POSTs the server sees.
-        gets: What the server does with each GET, in which images are fetched.
-        fetched: How many GETs it sees.
-        options: The client's.
+        kind: Class of the error.
+        message: A pattern that matches its message.
+        sent: Expected number of POSTs.
+        gets: The server's behavior for each GET, which downloads an image.
+        fetched: Expected number of GETs.
+        options: Arguments of the client.
     """
 
     name: str
@@ -99,7 +99,7 @@ _NOT_AN_IMAGE = "not a valid image"
 _PAID = "generated and paid for, but could not be fetched"
 
 ANSWERS = [
-    # Delivered, however it comes.
+    # Delivered, in any encoding.
     Fault("plain", [OK]),
     Fault("gzip", [reply(200, gzip.compress(_JSON), {"Content-Encoding": "gzip"})]),
     Fault("chunked", [Reply([_chunked(_JSON)])]),
@@ -111,7 +111,7 @@ ANSWERS = [
     Fault("wrong content type", [reply(200, PIXEL_ANSWER, {"Content-Type": "text/html"})]),
     Fault("wrong charset", [reply(200, PIXEL_ANSWER, {"Content-Type": "application/json; charset=klingon"})]),
     Fault("empty b64_json beside a URL", [link("/a.png", b64_json="")], gets=[reply(200, PIXEL)], fetched=1),
-    # The connection.
+    # The connection fails.
     Fault("drop", [DROP], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("reset", [RESET], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("silence", [SILENCE], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER, options=IMPATIENT),
@@ -147,7 +147,7 @@ ANSWERS = [
     ),
     Fault("header flood", [Reply([_FLOOD, b"\r\n"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
     Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 4,194,304 bytes"),
-    # Success that brings no image.
+    # Success without an image.
     Fault(
         "HTML",
         [reply(200, HTML)],
@@ -196,7 +196,7 @@ ANSWERS = [
     Fault("403", [reply(403, HTML)], REFUSED, errors.APIStatusError, "HTTP 403: no message, but 26 bytes"),
     Fault("404", [reply(404, _says("No model"))], REFUSED, errors.NotFoundError, "HTTP 404: No model"),
     Fault("413", [reply(413, HTML)], REFUSED, errors.APIStatusError, "HTTP 413"),
-    # Come back later.
+    # Retried later.
     Fault("429, at once", [_later(Retry_After="0"), OK], sent=2),
     Fault("429, seconds", [_later(Retry_After="0.02"), OK], sent=2),
     Fault("429, milliseconds", [_later(retry_after_ms="20"), OK], sent=2),
@@ -243,7 +243,7 @@ ANSWERS = [
 
 
 def _image(name: str, gets: Sequence[Behaviour], message: str, fetched: int = 1, **fields: Any) -> Fault:
-    """A fault of the image's host, which is the API's own origin here."""
+    """Make a fault of a download from the API's own origin."""
     return Fault(
         name, [link("/a.png")], UNKNOWN, errors.DownloadError, f"{_PAID}: .*{message}", 1, gets, fetched, **fields
     )
@@ -289,13 +289,13 @@ FAULTS = ANSWERS + IMAGES
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_each_fault_ends_as_one_outcome(fault: Fault, make_client: MakeClient) -> None:
+async def test_each_fault_has_its_outcome(fault: Fault, make_client: MakeClient) -> None:
     await _check(fault, make_client)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not support Windows")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_each_fault_ends_as_one_outcome_on_uvloop(fault: Fault, make_client: MakeClient) -> None:
+def test_each_fault_has_its_outcome_on_uvloop(fault: Fault, make_client: MakeClient) -> None:
     import uvloop
 
     uvloop.run(_check(fault, make_client))
@@ -307,7 +307,7 @@ async def _check(fault: Fault, make_client: MakeClient) -> None:
             over_aiohttp = isinstance(client._http.api._transport, AiohttpTransport)
             (result,) = await _all(client, "x")
 
-    # By itself, aiohttp asks once more when a connection breaks, but never by a POST.
+    # aiohttp repeats a GET once by itself when the connection breaks, but never a POST.
     fetched = 2 * fault.fetched if over_aiohttp and fault.name == "dropped" else fault.fetched
     if fault.outcome is DELIVERED:
         assert isinstance(result, GeneratedImage), result
@@ -333,13 +333,15 @@ async def _all(client: ImageClient, *prompts: str) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def tls() -> ssl.SSLContext:
-    """A certificate for this machine that nobody trusts."""
+    """An untrusted certificate for this machine."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
-async def test_a_certificate_that_is_not_trusted_gets_nothing(tls: ssl.SSLContext, make_client: MakeClient) -> None:
+async def test_nothing_is_sent_to_a_server_with_an_untrusted_certificate(
+    tls: ssl.SSLContext, make_client: MakeClient
+) -> None:
     with MisbehavingServer([OK], tls=tls) as server:
         async with make_client(server.origin) as client:
             (error,) = await _all(client, "x")
@@ -348,7 +350,7 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(tls: ssl.SSLContex
     assert server.requests == []
 
 
-async def test_a_server_that_does_not_speak_tls_gets_nothing(make_client: MakeClient) -> None:
+async def test_nothing_is_sent_to_a_server_without_tls(make_client: MakeClient) -> None:
     with MisbehavingServer([OK]) as server:
         async with make_client(server.origin.replace("http:", "https:"), timeout=0.2) as client:
             (error,) = await _all(client, "x")
@@ -357,9 +359,7 @@ async def test_a_server_that_does_not_speak_tls_gets_nothing(make_client: MakeCl
     assert server.requests == []
 
 
-async def test_a_name_that_does_not_exist_was_not_sent(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unknown_host_counts_as_not_sent(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     async with make_client("https://nowhere.invalid") as client:
         (error,) = await _all(client, "x")
@@ -367,7 +367,7 @@ async def test_a_name_that_does_not_exist_was_not_sent(
     _assert_error(error, errors.ConnectionFailedError, "no connection to nowhere.invalid", Outcome.NOT_SENT)
 
 
-async def test_a_refused_connection_was_not_sent(make_client: MakeClient) -> None:
+async def test_a_refused_connection_counts_as_not_sent(make_client: MakeClient) -> None:
     with nobody() as origin:
         async with make_client(origin) as client:
             (error,) = await _all(client, "x")
@@ -375,7 +375,7 @@ async def test_a_refused_connection_was_not_sent(make_client: MakeClient) -> Non
     _assert_error(error, errors.ConnectionFailedError, r"not sent, no connection to 127\.0\.0\.1", Outcome.NOT_SENT)
 
 
-async def test_a_key_that_expires_in_mid_batch_stops_what_still_waits(make_client: MakeClient) -> None:
+async def test_a_key_that_expires_stops_all_waiting_orders(make_client: MakeClient) -> None:
     with MisbehavingServer([OK, OK, reply(401, _says("A valid key."))]) as server:
         async with make_client(server.origin, max_concurrency=1) as client:
             results = await _all(client, *"abcdef")

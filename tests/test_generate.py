@@ -1,4 +1,4 @@
-"""The main job, against a real server: prompt in, image out."""
+"""`ImageClient.generate` against a real server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json", None])
-async def test_an_image_comes_whichever_way_the_api_sends_it(client: ImageClient, response_format: Any) -> None:
+async def test_the_image_may_come_as_base64_or_as_a_url(client: ImageClient, response_format: Any) -> None:
     image = await client.generate("A fox in the snow", size="1536x1024", response_format=response_format)
 
     assert (image.format, image.media_type, image.width, image.height) == ("png", "image/png", 1536, 1024)
@@ -42,7 +42,7 @@ async def test_an_image_comes_whichever_way_the_api_sends_it(client: ImageClient
     assert image.seconds > 0
 
 
-async def test_both_ways_give_the_same_bytes(client: ImageClient) -> None:
+async def test_base64_and_url_give_the_same_bytes(client: ImageClient) -> None:
     by_url, inline = await asyncio.gather(
         client.generate("twins", response_format="url"), client.generate("twins", response_format="b64_json")
     )
@@ -52,7 +52,7 @@ async def test_both_ways_give_the_same_bytes(client: ImageClient) -> None:
 
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
-async def test_every_format_is_what_was_asked_for(client: ImageClient, output_format: Any) -> None:
+async def test_every_format_is_as_requested(client: ImageClient, output_format: Any) -> None:
     image = await client.generate("formats", output_format=output_format, size="1024x1536")
 
     assert image.format == output_format
@@ -60,7 +60,7 @@ async def test_every_format_is_what_was_asked_for(client: ImageClient, output_fo
     assert (image.width, image.height) == image.to_pil().size == (1024, 1536)
 
 
-async def test_what_is_none_is_not_sent() -> None:
+async def test_none_is_not_sent() -> None:
     client, script = scripted()
 
     await client.generate("nothing else")
@@ -100,7 +100,7 @@ async def test_every_parameter_is_sent_under_its_own_name() -> None:
     assert image.parameters == parameters
 
 
-async def test_a_request_has_the_key_an_id_and_our_name() -> None:
+async def test_a_request_has_the_key_an_id_and_a_user_agent() -> None:
     client, script = scripted()
 
     image = await client.generate("headers", order="batch-7:line.12")
@@ -113,7 +113,7 @@ async def test_a_request_has_the_key_an_id_and_our_name() -> None:
     assert image.order == "batch-7:line.12"
 
 
-async def test_headers_of_ones_own_go_to_the_api_and_not_to_the_image_host() -> None:
+async def test_custom_headers_go_to_the_api_only() -> None:
     url = {"data": [{"url": "https://cdn.example/a.png"}]}
     answers = (httpx.Response(201, json=url), httpx.Response(200, content=PIXEL))
     _, script = scripted(*answers)
@@ -135,7 +135,7 @@ async def test_a_model_that_the_schema_does_not_describe_is_sent_unchecked() -> 
     assert script.body == {"model": "acme/brand-new", "prompt": "new", "size": "9x9", "wings": True}
 
 
-async def test_to_writes_the_image_and_says_where(client: ImageClient, tmp_path: Path) -> None:
+async def test_to_writes_the_image_and_returns_its_path(client: ImageClient, tmp_path: Path) -> None:
     image = await client.generate("written", to=tmp_path / "picture", output_format="jpeg")
 
     assert image.path == tmp_path / "picture.jpg"
@@ -157,7 +157,7 @@ async def test_to_writes_the_image_and_says_where(client: ImageClient, tmp_path:
         ("fox.gif", {"output_format": "png"}, "png", "fox.png"),
     ],
 )
-async def test_the_extension_asks_for_its_format_unless_the_caller_does(
+async def test_the_extension_requests_its_format_unless_output_format_is_given(
     client: ImageClient, tmp_path: Path, to: str, options: dict[str, Any], sent: str | None, written: str
 ) -> None:
     image = await client.generate("A fox", to=tmp_path / to, **options)
@@ -167,7 +167,7 @@ async def test_the_extension_asks_for_its_format_unless_the_caller_does(
     assert [each.parameters.get("output_format") for each in (image, edited)] == [sent, sent]
 
 
-async def test_an_extension_that_the_model_has_no_format_for_is_refused_unsent() -> None:
+async def test_an_extension_of_an_unsupported_format_is_refused_before_sending() -> None:
     client, script = scripted()
     message = r"fox\.gif: openai/gpt-image-1-5 cannot make gif, only png, jpeg, webp: change the extension"
 
@@ -181,7 +181,7 @@ async def test_an_extension_that_the_model_has_no_format_for_is_refused_unsent()
     assert script.requests == []
 
 
-async def test_an_extension_asks_an_unknown_model_for_nothing(tmp_path: Path) -> None:
+async def test_an_extension_requests_no_format_of_an_unknown_model(tmp_path: Path) -> None:
     client, script = scripted()
 
     image = await client.generate("x", model="acme/new", to=tmp_path / "fox.gif")
@@ -190,7 +190,7 @@ async def test_an_extension_asks_an_unknown_model_for_nothing(tmp_path: Path) ->
     assert image.path == tmp_path / "fox.png"
 
 
-async def test_an_image_that_cannot_be_written_after_all_is_in_the_error(tmp_path: Path) -> None:
+async def test_an_image_that_cannot_be_written_is_in_the_error(tmp_path: Path) -> None:
     def take_the_name(request: httpx.Request) -> httpx.Response:
         (tmp_path / "picture.png").write_text("somebody else's")
         return httpx.Response(200, json=PIXEL_ANSWER)
@@ -205,7 +205,7 @@ async def test_an_image_that_cannot_be_written_after_all_is_in_the_error(tmp_pat
     assert len(list(tmp_path.iterdir())) == 1
 
 
-async def test_gather_of_thousands_never_opens_more_requests_than_allowed() -> None:
+async def test_a_gather_of_thousands_never_exceeds_the_limit_of_open_requests() -> None:
     now, most, seen = 0, 0, 0
 
     async def answer(request: Request) -> Response:
@@ -227,7 +227,7 @@ async def test_gather_of_thousands_never_opens_more_requests_than_allowed() -> N
     assert 1 < most <= 16
 
 
-async def test_cancelled_calls_leave_their_slots_free() -> None:
+async def test_cancelled_calls_free_their_slots() -> None:
     arrived = threading.Semaphore(0)
 
     async def answer(request: Request) -> Response:
@@ -252,7 +252,7 @@ async def test_cancelled_calls_leave_their_slots_free() -> None:
     assert [image.data for image in quick] == [PIXEL] * 20
 
 
-async def test_one_failure_leaves_the_others_alone(client: ImageClient) -> None:
+async def test_one_failure_does_not_affect_other_orders(client: ImageClient) -> None:
     results = await asyncio.gather(
         client.generate("one"), client.generate(""), client.generate("three"), return_exceptions=True
     )
@@ -262,14 +262,14 @@ async def test_one_failure_leaves_the_others_alone(client: ImageClient) -> None:
     assert isinstance(results[2], GeneratedImage)
 
 
-async def test_the_emulator_runs_in_this_process_too() -> None:
+async def test_the_emulator_runs_in_the_same_process() -> None:
     async with ImageClient("any-key", transport=emulator.transport()) as client:
         image = await client.generate("no port, no network")
 
     assert Image.open(io.BytesIO(image.data)).size == (1024, 1024)
 
 
-def test_a_client_is_for_one_event_loop() -> None:
+def test_a_client_belongs_to_one_event_loop() -> None:
     client, script = scripted()
     asyncio.run(client.generate("first"))
 
@@ -278,7 +278,7 @@ def test_a_client_is_for_one_event_loop() -> None:
     assert len(script.requests) == 1
 
 
-async def test_two_orders_for_one_file_are_not_both_paid(client: ImageClient, tmp_path: Path) -> None:
+async def test_a_second_order_for_the_same_file_is_refused(client: ImageClient, tmp_path: Path) -> None:
     results = await asyncio.gather(
         client.generate("one", to=tmp_path / "same"),
         client.generate("two", to=tmp_path / "same.png"),
@@ -292,7 +292,7 @@ async def test_two_orders_for_one_file_are_not_both_paid(client: ImageClient, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["same.png", "same.webp"]
 
 
-async def test_a_path_is_free_again_after_a_failure(tmp_path: Path) -> None:
+async def test_a_path_can_be_used_again_after_a_failure(tmp_path: Path) -> None:
     client, _ = scripted(httpx.ConnectError("no"), httpx.Response(200, json=PIXEL_ANSWER))
 
     for _ in range(2):
@@ -302,7 +302,7 @@ async def test_a_path_is_free_again_after_a_failure(tmp_path: Path) -> None:
     assert (tmp_path / "fox.png").read_bytes() == PIXEL
 
 
-async def test_a_closed_client_says_so() -> None:
+async def test_a_closed_client_refuses_orders() -> None:
     client, script = scripted()
     async with client:
         await client.generate("open")

@@ -1,4 +1,4 @@
-"""Many orders on real sockets: several processes at one limit, and orders that are cancelled in mid-flight."""
+"""Many orders on real sockets: several processes at one rate limit, and cancellation in flight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aimlapi_images import GeneratedImage, ImageClient
 from conftest import KEY
 
 
-async def test_four_processes_at_one_limit_lose_nothing() -> None:
+async def test_four_processes_at_one_rate_limit_get_all_images() -> None:
     limited = AdmittingServer(rate=80, burst=20, seconds=0.1, retry_after=0.25)
 
     async with limited.running() as server:
@@ -21,8 +21,8 @@ async def test_four_processes_at_one_limit_lose_nothing() -> None:
     assert server.refused > 0
 
 
-async def test_cancelling_orders_in_mid_flight_frees_every_slot() -> None:
-    chance = random.Random(20)  # noqa: S311 - which ones is all the same
+async def test_cancelling_orders_in_flight_frees_every_slot() -> None:
+    chance = random.Random(20)  # noqa: S311 - any choice will do
     unlimited = AdmittingServer(rate=1e9, burst=1e9, seconds=0.005, retry_after=1)
 
     async with unlimited.running() as server, ImageClient(KEY, base_url=server.origin, max_concurrency=50) as client:

@@ -1,4 +1,4 @@
-"""`GeneratedImage`: saving, and how it shows itself."""
+"""`GeneratedImage`: saving and display."""
 
 from __future__ import annotations
 

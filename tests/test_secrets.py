@@ -1,4 +1,4 @@
-"""The API key: looked for in everything that a user, a log or another host may see, after all that can happen."""
+"""The API key must not appear in anything that a user, a log or another host can see."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from misbehaving import Behaviour, MisbehavingServer, Reply, Request, link, nobo
 from test_faults import FAULTS, HTML, Fault
 
 MARKED = "sk-marked-Zq7Xw9Kv3Jp5Rt1Ny8Lm2"
-# Every other one will do, and none of the large and slow ones.
+# Every other fault, without the large and slow ones, to save time.
 WALKED = [
     fault for fault in FAULTS if fault.name not in ("101 MiB", "header flood", "too large", "one byte at a time")
 ][::2]
 
 
 def _echo(status: int, retry_after: int = 3600) -> Behaviour:
-    """Repeats the request, key and all, in its headers and its body."""
+    """Repeat the key in the response's headers and body."""
 
     def behave(_: MisbehavingServer, request: Request) -> Reply:
         key = request.headers["authorization"]
@@ -56,7 +56,7 @@ ECHOES = ECHOED_IN_HEADERS + ECHOED_AS_TEXT
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """All that any logger says, at DEBUG, formatted with its arguments and its traceback."""
+    """The output of all loggers at DEBUG, with arguments and tracebacks."""
     said: list[str] = []
     formatter = logging.Formatter("%(name)s %(message)s")
 
@@ -74,7 +74,7 @@ def logged() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("fault", [*WALKED, *ECHOES], ids=lambda fault: fault.name)
-async def test_the_key_is_nowhere_to_be_seen(
+async def test_the_key_appears_nowhere(
     fault: Fault, logged: list[str], recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.get_running_loop().set_debug(True)
@@ -93,7 +93,7 @@ async def test_the_key_is_nowhere_to_be_seen(
     _assert_unmarked([request.head.decode("latin-1") for request in server.requests if request.method == "GET"])
 
 
-async def test_what_an_answer_without_an_image_says_is_shown_without_the_key() -> None:
+async def test_a_response_without_an_image_is_shown_without_the_key() -> None:
     answer = {"data": [{"b64_json": "", "error": "Not for " + MARKED}], "why": "é" * 1000}
     with MisbehavingServer([reply(200, answer)]) as server:
         async with ImageClient(MARKED, base_url=server.origin) as client:
@@ -119,7 +119,7 @@ ESCAPES: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
-async def test_a_key_that_a_server_repeats_in_other_characters_is_blanked_out(
+async def test_an_escaped_key_that_a_server_repeats_is_redacted(
     escape: Callable[[str], str], logged: list[str]
 ) -> None:
     repeated = escape(ESCAPED_KEY)
@@ -135,7 +135,7 @@ async def test_a_key_that_a_server_repeats_in_other_characters_is_blanked_out(
     assert [text for text in [*seen, *_ours(logged)] if any(each in text for each in (ESCAPED_KEY, repeated))] == []
 
 
-async def test_a_key_that_a_server_repeats_in_a_header_is_not_logged_by_this_package(logged: list[str]) -> None:
+async def test_this_package_does_not_log_a_key_that_a_server_repeats_in_a_header(logged: list[str]) -> None:
     with MisbehavingServer([_echo(401)]) as server:
         async with ImageClient(MARKED, base_url=server.origin) as client:
             await asyncio.gather(client.generate("x"), return_exceptions=True)
@@ -143,7 +143,7 @@ async def test_a_key_that_a_server_repeats_in_a_header_is_not_logged_by_this_pac
     _assert_unmarked(_ours(logged))
 
 
-async def test_the_key_is_in_no_error_of_an_order_that_never_left(logged: list[str]) -> None:
+async def test_errors_of_orders_that_were_not_sent_do_not_contain_the_key(logged: list[str]) -> None:
     with nobody() as origin:
         async with ImageClient(MARKED, base_url=origin, retry=RetryPolicy(attempts=1)) as client:
             refused, wrong = await asyncio.gather(
@@ -158,7 +158,7 @@ async def test_the_key_is_in_no_error_of_an_order_that_never_left(logged: list[s
 
 
 @pytest.mark.parametrize("key", [f"{MARKED} {MARKED}", f"{MARKED}\n{MARKED}", f"{MARKED}é"])
-def test_a_key_that_cannot_be_one_is_not_repeated(key: str) -> None:
+def test_the_error_for_an_invalid_key_does_not_contain_it(key: str) -> None:
     with pytest.raises(errors.InvalidRequestError) as caught:
         ImageClient(key)
 
@@ -203,14 +203,14 @@ def test_the_command_never_shows_the_key(
     _assert_unmarked([out.out, out.err, *(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())])
 
 
-def test_what_holds_the_key_cannot_be_pickled() -> None:
+def test_objects_with_the_key_cannot_be_pickled() -> None:
     for each in (ImageClient(MARKED), BearerAuth(MARKED, httpx.URL("https://api.example"))):
         with pytest.raises(TypeError) as caught:
             pickle.dumps(each)
         _assert_unmarked([str(caught.value)])
 
 
-def test_a_client_of_another_event_loop_says_so() -> None:
+def test_a_client_refuses_another_event_loop_without_showing_the_key() -> None:
     with MisbehavingServer([reply(200, PIXEL_ANSWER)]) as server:
         client = ImageClient(MARKED, base_url=server.origin)
         first = asyncio.run(client.generate("x"))
@@ -225,7 +225,7 @@ def test_a_client_of_another_event_loop_says_so() -> None:
 
 
 def _texts(thing: object) -> list[str]:
-    """Every form in which a thing may be written down: itself, what it holds, and what caused it."""
+    """Every text form of an object: of itself, of its attributes, and of its causes."""
     texts = [text for each in _reachable(thing) for text in (repr(each), str(each))]
     if isinstance(thing, BaseException):
         texts += traceback.format_exception(thing)
@@ -241,7 +241,7 @@ def _texts(thing: object) -> list[str]:
 
 
 def _reachable(thing: object, seen: dict[int, object] | None = None) -> list[object]:
-    """The thing, and what can be reached from it by the names of attributes that are ours."""
+    """The object, and everything reachable through attributes of this package's classes."""
     seen = {} if seen is None else seen
     if id(thing) in seen or isinstance(thing, str | bytes | int | float | type | None):
         return []
@@ -260,7 +260,7 @@ def _reachable(thing: object, seen: dict[int, object] | None = None) -> list[obj
 
 
 def _ours(logged: list[str]) -> list[str]:
-    """All lines but those with which httpcore, at DEBUG, logs response headers as a server sent them."""
+    """All lines except those in which httpcore, at DEBUG, logs response headers as the server sent them."""
     return [line for line in logged if "receive_response_headers" not in line]
 
 

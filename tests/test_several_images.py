@@ -1,4 +1,4 @@
-"""An answer with several images: nothing that is paid for is thrown away."""
+"""Responses with several images: no paid image is lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_the_first_image_holds_the_others() -> None:
     assert (client.spending.orders, client.spending.usd_spent) == (1, 0.000005)
 
 
-async def test_each_is_written_beside_the_first_and_over_no_other_file(tmp_path: Path) -> None:
+async def test_each_is_written_beside_the_first_and_replaces_no_file(tmp_path: Path) -> None:
     (tmp_path / "fox-2.gif").write_text("precious")
     client = client_for(httpx.Response(200, json={"data": [entry(PIXEL), entry(GIF), entry(GIF), entry(PIXEL)]}))
 
@@ -55,7 +55,7 @@ async def test_each_is_written_beside_the_first_and_over_no_other_file(tmp_path:
     assert len(list(tmp_path.iterdir())) == 5
 
 
-async def test_several_large_images_may_be_longer_than_one(tmp_path: Path) -> None:
+async def test_the_size_limit_grows_with_the_number_of_images(tmp_path: Path) -> None:
     large = [b'{"b64_json": "' + base64.b64encode(PIXEL), *[b"A" * 2**20] * 52, b'"}']
     answer = Reply([b"HTTP/1.1 200 OK\r\n\r\n", b'{"data": [', *large, b",", *large, b"]}"])
     with MisbehavingServer([answer]) as server:
@@ -68,7 +68,7 @@ async def test_several_large_images_may_be_longer_than_one(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["two-2.png", "two.png"]
 
 
-async def test_what_cannot_be_fetched_does_not_take_the_rest_with_it() -> None:
+async def test_a_failed_download_does_not_lose_the_other_images() -> None:
     body = {"data": [{"url": "https://a/lost"}, entry(PIXEL), entry(GIF)], **COST}
     client = client_for(httpx.Response(200, json=body, headers={"x-inference-id": "i"}), httpx.Response(404))
 
@@ -81,7 +81,7 @@ async def test_what_cannot_be_fetched_does_not_take_the_rest_with_it() -> None:
 
 
 @pytest.mark.parametrize("broken", [{"b64_json": "@@@"}, entry(b"<html>")])
-async def test_what_is_not_an_image_does_not_take_the_rest_with_it(broken: dict[str, str]) -> None:
+async def test_an_invalid_image_does_not_lose_the_other_images(broken: dict[str, str]) -> None:
     client = client_for(httpx.Response(200, json={"data": [entry(PIXEL), broken]}))
 
     with pytest.raises(errors.DecodeError) as caught:
@@ -92,7 +92,7 @@ async def test_what_is_not_an_image_does_not_take_the_rest_with_it(broken: dict[
 
 
 def answer(*entries: str | bytes) -> Behaviour:
-    """The answer to an order with these images: as they are, or at these paths of the same server."""
+    """Make the response to an order, with images given as bytes, or as paths of the same server."""
     return lambda server, _: reply(
         200, {"data": [{"url": server.origin + each} if isinstance(each, str) else entry(each) for each in entries]}
     )
@@ -102,7 +102,7 @@ def at_paths(**replies: Reply) -> Behaviour:
     return lambda _, request: replies[request.target.strip("/")]
 
 
-async def test_every_url_that_cannot_be_fetched_is_told() -> None:
+async def test_the_error_has_every_url_that_could_not_be_fetched() -> None:
     gets = at_paths(one=reply(404), two=reply(200, GIF), three=reply(410), four=reply(403))
     with MisbehavingServer([answer("/one", PIXEL, "/two", "/three", "/four")], [gets]) as server:
         async with ImageClient(KEY, base_url=server.origin) as client:
@@ -115,7 +115,7 @@ async def test_every_url_that_cannot_be_fetched_is_told() -> None:
     assert f"; also missing: {server.origin}/three, {server.origin}/four; complete images are in" in str(caught.value)
 
 
-async def test_a_url_is_told_beside_another_error() -> None:
+async def test_the_error_for_an_invalid_image_has_the_url_of_a_failed_download() -> None:
     with MisbehavingServer([answer(b"<html>", "/lost")]) as server:
         async with ImageClient(KEY, base_url=server.origin) as client:
             with pytest.raises(errors.DecodeError, match=r"; also missing: http.*/lost") as caught:
@@ -124,7 +124,7 @@ async def test_a_url_is_told_beside_another_error() -> None:
     assert caught.value.urls == (f"{server.origin}/lost",)
 
 
-async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path: Path) -> None:
+async def test_a_deadline_during_a_download_keeps_images_that_had_arrived(tmp_path: Path) -> None:
     gets = at_paths(one=SILENCE, two=reply(200, GIF), three=SILENCE)
     with MisbehavingServer([answer("/one", PIXEL, "/two", "/three")], [gets]) as server:
         async with ImageClient(KEY, base_url=server.origin, deadline=2) as client:
@@ -151,7 +151,7 @@ async def test_a_deadline_during_a_download_leaves_what_came_before_it(tmp_path:
 
 
 @pytest.mark.parametrize("entries", [[entry(PIXEL)], [entry(PIXEL), {"url": "https://a/1"}, entry(GIF)]])
-def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
+def test_a_deadline_during_a_slow_observer_keeps_images_that_had_arrived(
     entries: Sequence[dict[str, str]], tmp_path: Path
 ) -> None:
     async def slow(event: events.Event) -> None:
@@ -172,7 +172,7 @@ def test_a_deadline_while_the_observer_takes_its_time_leaves_what_came(
     assert len(list(tmp_path.iterdir())) == len(caught.value.images)
 
 
-async def test_every_url_is_told_before_the_first_is_fetched() -> None:
+async def test_every_url_is_reported_before_the_first_download() -> None:
     told: list[events.Event] = []
 
     async def observer(event: events.Event) -> None:

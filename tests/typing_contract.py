@@ -1,4 +1,4 @@
-"""Checked by mypy, never run: what the types promise to callers."""
+"""The types that callers rely on. Checked by mypy, never run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: waits of minutes pass at once, and are exact."""
+"""An event loop with virtual time: its clock jumps to the next timer, so waits take no time and are exact."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock starts at 0 and jumps to the next timer."""
+
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
@@ -30,6 +32,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, but nobody waits."""
+    """Run a coroutine like `asyncio.run`, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
