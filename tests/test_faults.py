@@ -254,8 +254,13 @@ def _moved(to: str) -> Reply:
 
 
 IMAGES = [
-    _image("403", [reply(403, HTML)], "HTTP 403"),
-    _image("404", [reply(404)], "HTTP 404"),
+    *(
+        _image(f"{status}, as if not there yet", [reply(status)], f"HTTP {status}", fetched=4)
+        for status in (202, 403, 404, 425)
+    ),
+    _image("410", [reply(410)], "HTTP 410"),
+    Fault("404 at first", [link("/a.png")], gets=[reply(404), reply(404), reply(200, PIXEL)], fetched=3),
+    Fault("moved ten times", [link("/b.png")], gets=[*[_moved("/a.png")] * 10, reply(200, PIXEL)], fetched=11),
     _image("expired", [reply(410, b"Request has expired")], "HTTP 410"),
     _image("500", [reply(500)], "HTTP 500", fetched=4),
     _image("dropped", [DROP], "", fetched=4),
@@ -265,7 +270,7 @@ IMAGES = [
     _image("moved to https on this machine", [_moved("https://127.0.0.1:9/a.png")], ""),
     _image("moved to a file", [_moved("file:///etc/passwd")], ""),
     _image("moved to ftp", [_moved("ftp://127.0.0.1/a.png")], ""),
-    _image("moved in circles", [_moved("/a.png")], "more than 3 redirects", fetched=4),
+    _image("moved in circles", [_moved("/a.png")], "more than 10 redirects", fetched=11),
     _image("too large", [Reply([b"HTTP/1.1 200 OK\r\n\r\n", *[bytes(2**20)] * 65])], "more than 67,108,864 bytes"),
     Fault("cut once", [link("/a.png")], gets=[reply(200, PIXEL, cut=30), reply(200, PIXEL)], fetched=2),
     Fault("moved once", [link("/b.png")], gets=[_moved("/a.png"), reply(200, PIXEL)], fetched=2),

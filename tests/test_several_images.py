@@ -105,7 +105,7 @@ def at_paths(**replies: Reply) -> Behaviour:
 async def test_the_error_has_every_url_that_could_not_be_fetched() -> None:
     gets = at_paths(one=reply(404), two=reply(200, GIF), three=reply(410), four=reply(403))
     with MisbehavingServer([answer("/one", PIXEL, "/two", "/three", "/four")], [gets]) as server:
-        async with ImageClient(KEY, base_url=server.origin) as client:
+        async with ImageClient(KEY, base_url=server.origin, retry=RetryPolicy(attempts=1)) as client:
             with pytest.raises(errors.DownloadError) as caught:
                 await client.generate("x")
 

@@ -33,7 +33,7 @@ _READ_BYTES: Final = 256 * 2**10
 _MAX_HEADER_BYTES: Final = 64 * 2**10
 _AHEAD_BYTES: Final = 16 * 2**10  # read ahead on each connection while its body waits for a slot
 
-# The first match counts. In doubt a request counts as sent: one that was not sent is safe to send again.
+# The first match counts. What may have been sent must not look as if it was not: it would be sent, and billed, again.
 _ERRORS: Final[list[tuple[type[BaseException], type[httpx.TransportError]]]] = [
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
     (aiohttp.ClientHttpProxyError, httpx.ProxyError),

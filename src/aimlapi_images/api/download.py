@@ -16,7 +16,10 @@ from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.sinks import Sink, SinkSet
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
-MAX_REDIRECTS: Final = 3
+MAX_REDIRECTS: Final = 10  # as long as the chains of CDNs get; each hop is checked
+
+# The API itself named the URL, so soon after a generation these mean "not there yet".
+_TRANSIENT: Final = (202, 403, 404, 408, 425, 429)
 
 
 class Downloader:
@@ -82,7 +85,7 @@ class _RefusedError(Exception):
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(f"HTTP {response.status_code} from {response.url.host}")
-        self.transient = response.status_code in (408, 429) or response.status_code >= 500
+        self.transient = response.status_code in _TRANSIENT or response.status_code >= 500
         self.retry_after = retry_after(response.headers)
 
 
