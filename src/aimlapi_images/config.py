@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ DEFAULT_BASE_URL: Final = "https://api.aimlapi.com"
 KEY_VARIABLES: Final = ("AIMLAPI_API_KEY", "AIML_API_KEY")
 BASE_URL_VARIABLES: Final = ("AIMLAPI_API_BASE", "AIML_API_BASE")
 
+# `<YOUR_API_KEY>`, `${AIMLAPI_API_KEY}`, `your-key-here`
+_PLACEHOLDER: Final = re.compile(r"[<>${}]|^your[-_ ]", re.IGNORECASE)
+
 # A generation takes about 26 s, and minutes at high quality. The throttle queues requests, so the pool never does.
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
@@ -27,11 +31,15 @@ MAX_IDLE_CONNECTIONS: Final = 20
 
 def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.environ) -> str:
     """Return the key given, or the first one set in the environment. An error never contains the key."""
-    key = (api_key if api_key is not None else _first(KEY_VARIABLES, environment) or "").strip()
+    if not isinstance(api_key, str | None):
+        raise InvalidRequestError(f"api_key must be a string, not {type(api_key).__name__}")
+    key = _unquoted(api_key) if api_key is not None else _first(KEY_VARIABLES, environment)
     if not key:
         raise InvalidRequestError(
             f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), pass api_key, or try the emulator"
         )
+    if _PLACEHOLDER.search(key):
+        raise InvalidRequestError(f"the API key is a placeholder: set {KEY_VARIABLES[0]} to the key itself")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise InvalidRequestError("the API key contains spaces or characters that no key has: was it pasted whole?")
     return key
@@ -42,7 +50,9 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
 
     Users of the OpenAI SDK write the base URL with `/v1`; the paths of the schema contain it as well.
     """
-    text = (base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL).strip()
+    if not isinstance(base_url, str | None) or base_url == "":
+        raise InvalidRequestError(f"base_url must be a URL, not {base_url!r}; leave it out for {DEFAULT_BASE_URL}")
+    text = _unquoted(base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL)
     shown = repr(text) if "@" not in text and "?" not in text else "(not shown, it may contain a password)"
     try:
         url = httpx.URL(text)
@@ -58,7 +68,14 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
 
 
 def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    return next((value for name in names if (value := environment.get(name, "").strip())), None)
+    return next((value for name in names if (value := _unquoted(environment.get(name, "")))), None)
+
+
+def _unquoted(value: str) -> str:
+    """A value without spaces and the quotes around it, which `.env` files and shells leave there."""
+    value = value.strip()
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1].strip() if quoted else value
 
 
 def timeouts(timeout: float | httpx.Timeout) -> httpx.Timeout:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+from typing import Any
 
 import httpx
 import pytest
 
-from aimlapi_images import AuthenticationError, ImageClient, ImageError
+from aimlapi_images import AuthenticationError, ImageClient, ImageError, InvalidRequestError
 from aimlapi_images.api.auth import BearerAuth, origin
 from aimlapi_images.config import find_api_key, find_base_url
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
@@ -23,6 +24,9 @@ from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
         (None, {"AIML_API_KEY": "two"}, "two"),
         (None, {"AIMLAPI_API_KEY": "", "AIML_API_KEY": "two"}, "two"),
         (None, {"AIMLAPI_API_KEY": " pasted\n"}, "pasted"),
+        (None, {"AIMLAPI_API_KEY": '"quoted"'}, "quoted"),
+        (None, {"AIMLAPI_API_KEY": "''", "AIML_API_KEY": " 'two' "}, "two"),
+        ("'quoted'", {}, "quoted"),
     ],
 )
 def test_the_key_comes_from_the_argument_or_the_environment(
@@ -41,10 +45,27 @@ def test_the_key_comes_from_the_argument_or_the_environment(
         ("https://api.aimlapi.com/v1/", {}, "https://api.aimlapi.com/"),
         ("https://proxy.example/aiml/v1", {}, "https://proxy.example/aiml"),
         ("http://127.0.0.1:8400", {}, "http://127.0.0.1:8400/"),
+        (None, {"AIMLAPI_API_BASE": '"https://one.example/v1"'}, "https://one.example/"),
     ],
 )
 def test_the_base_url_may_end_with_v1_or_not(given: str | None, environment: dict[str, str], expected: str) -> None:
     assert str(find_base_url(given, environment)) == expected
+
+
+@pytest.mark.parametrize(
+    "key", ["<YOUR_API_KEY>", "${AIMLAPI_API_KEY}", "{{ key }}", "your-key-here", "YOUR_KEY", 7, b"k"]
+)
+def test_what_is_not_a_key_is_refused_without_showing_it(key: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"placeholder|must be a string") as caught:
+        find_api_key(key, {})
+
+    assert str(key) not in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["", " ", "''", b"https://a.example", 7])
+def test_an_empty_base_url_does_not_mean_the_real_api(base_url: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"base URL|base_url"):
+        find_base_url(base_url, {})
 
 
 @pytest.mark.parametrize("host", ["api.aimlapi.com", "gateway.corp.", "8.8.8.8", "[2001:4860:4860::8888]:8080"])
