@@ -11,13 +11,13 @@ from conftest import KEY
 
 
 async def test_four_processes_at_one_rate_limit_get_all_images() -> None:
-    limited = AdmittingServer(rate=80, burst=20, seconds=0.1, retry_after=0.25)
+    limited = AdmittingServer(rate=30, burst=5, seconds=0.1, retry_after=0.25)
 
     async with limited.running() as server:
-        delivered = await order_from_processes(server.origin, processes=4, orders=40)
+        delivered = await order_from_processes(server.origin, processes=4, orders=25)
 
-    assert delivered == [40] * 4
-    assert len(server.starts) == 160
+    assert delivered == [25] * 4
+    assert len(server.starts) == 100
     assert server.refused > 0
 
 

@@ -360,7 +360,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         {"image_size": "square"},
         "acme/counts does not have image_size; its fields are prompt, num_images",
     ),
-    ("openai/gpt-image-1-5", {"num_images": 2}, "num_images: no field of openai/gpt-image-1-5"),
+    ("openai/gpt-image-1-5", {"num_images": 2}, "openai/gpt-image-1-5 does not have num_images"),
     ("acme/counts", {"num_image": 2}, "num_image in options is not a field of this model: did you mean num_images?"),
     ("acme/components", {"size": "1024x1024"}, "size is '1024x1024', and has to be '512x512'"),
     ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width is '1', and has to be a whole number"),
