@@ -247,7 +247,7 @@ def test_every_kind_of_alpha_channel_is_accepted(make: Callable[[], bytes]) -> N
         (lambda: saved(Image.new("P", SIZE)), "the mask has no alpha channel"),
         (lambda: saved(with_alpha(255)), "the mask is fully opaque, so nothing would be redrawn"),
         (lambda: saved(Image.new("RGBA", SIZE)), "the mask is fully transparent: to redraw the whole image, leave"),
-        (lambda: saved(with_alpha(1)), r"no fully transparent pixel \(its lowest alpha is 1\), so nothing would be"),
+        (lambda: saved(with_alpha(1)), r"no fully transparent pixel \(lowest alpha: 1\), so nothing would be"),
         (lambda: saved(with_alpha(0))[:-30], "the mask cannot be decoded"),
     ],
     ids=["RGB", "L", "palette", "opaque", "transparent", "nearly transparent", "broken"],

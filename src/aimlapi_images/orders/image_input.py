@@ -15,7 +15,7 @@ from aimlapi_images.media.formats import ImageFormat, read_file_format, with_ext
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import absolute, as_path, shown
 from aimlapi_images.orders.schema import FileRules
-from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, size_of, unreadable
+from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, unreadable
 from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:
@@ -175,4 +175,4 @@ def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
 
 def _check(content: Content, rules: FileRules) -> ImageFormat:
     with open_content(content) as file:
-        return check_file(file, size_of(content), rules)
+        return check_file(file, len(content), rules)

@@ -97,9 +97,9 @@ def check_mask(file: BinaryIO, mask: ImageFormat, image: ImageFormat) -> None:
         InvalidRequestError: The mask differs in size from the image, has no alpha channel, or marks nothing or
             everything; or Pillow, which is needed to see that, is missing.
     """
-    if (mask.width, mask.height) != (image.width, image.height):
-        sizes = f"the mask is {mask.width}x{mask.height} and the first image is {image.width}x{image.height}"
-        raise InvalidRequestError(f"{sizes}: they must be the same size")
+    size, wanted = (f"{each.width}x{each.height}" for each in (mask, image))
+    if size != wanted:
+        raise InvalidRequestError(f"the mask is {size} and the first image is {wanted}: they must be the same size")
     try:
         pillow = _pillow()
     except ModuleNotFoundError as error:
@@ -118,12 +118,9 @@ def check_mask(file: BinaryIO, mask: ImageFormat, image: ImageFormat) -> None:
         )
     if highest == _TRANSPARENT:
         raise InvalidRequestError("the mask is fully transparent: to redraw the whole image, leave out the mask")
-    if lowest == _OPAQUE:
-        raise InvalidRequestError("the mask is fully opaque, so nothing would be redrawn")
     if lowest != _TRANSPARENT:
-        raise InvalidRequestError(
-            f"the mask has no fully transparent pixel (its lowest alpha is {lowest}), so nothing would be redrawn"
-        )
+        found = "is fully opaque" if lowest == _OPAQUE else f"has no fully transparent pixel (lowest alpha: {lowest})"
+        raise InvalidRequestError(f"the mask {found}, so nothing would be redrawn")
 
 
 def _pillow() -> Any:

@@ -171,18 +171,10 @@ def collect_fields(
 
 
 def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
-    """The field `output_format` that the extension of a path asks for.
+    """The field `output_format` that the extension of a path asks for, or nothing.
 
-    Args:
-        to: Where to write the image.
-        model: The model's name.
-        request: Schema of the model's request. Without a list of formats, the format is left to the API.
-
-    Returns:
-        The field to send, or nothing.
-
-    Raises:
-        InvalidRequestError: The model makes no images of this format.
+    If the schema of the model's request has no list of formats, the format is left to the API. A format that is
+    not in the list is refused.
     """
     asked = None if to is None else format_of(to)
     known = request["properties"].get("output_format", {}).get("enum", ())

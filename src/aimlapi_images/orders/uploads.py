@@ -20,7 +20,7 @@ _PIECE_BYTES: Final = 256 * 1024
 
 @attrs.frozen
 class StoredFile:
-    """A file on disk, as it was when it was checked.
+    """A file on disk, as it was when it was checked. Its length is its size in bytes.
 
     Attributes:
         path: Its absolute path.
@@ -32,12 +32,11 @@ class StoredFile:
     size: int
     modified: int
 
-    def check_unchanged(self) -> None:
-        """Check that the file is still the one that was checked.
+    def __len__(self) -> int:
+        return self.size
 
-        Raises:
-            InvalidRequestError: The file has changed, or cannot be read any more.
-        """
+    def check_unchanged(self) -> None:
+        """Raise what `read` raises, without opening the file."""
         try:
             self._compare(self.path.stat())
         except OSError as error:
@@ -47,7 +46,7 @@ class StoredFile:
         """Read a part of the file, which is open during this call only.
 
         Raises:
-            InvalidRequestError: The file has changed, or cannot be read any more.
+            InvalidRequestError: The file has changed since it was checked, or cannot be read any more.
         """
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -78,12 +77,7 @@ class Upload:
 
     name: str
     format: ImageFormat
-    content: Content = attrs.field(repr=lambda content: f"<{size_of(content):,} bytes>")
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return size_of(self.content)
+    content: Content = attrs.field(repr=lambda content: f"<{len(content):,} bytes>")
 
     def part(self) -> tuple[str, BinaryIO, str]:
         """The file as httpx takes it in `files`: name, file object, media type.
@@ -112,11 +106,11 @@ class _Reader:
         return self._offset
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._offset = offset + (self._file.size if whence == os.SEEK_END else 0)
+        self._offset = offset + (len(self._file) if whence == os.SEEK_END else 0)
         return self._offset
 
     def read(self, length: int) -> bytes:
-        length = min(length, self._file.size - self._offset)
+        length = min(length, len(self._file) - self._offset)
         data = self._file.read(self._offset, length) if length else b""
         self._offset += len(data)
         return data
@@ -177,11 +171,6 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 def open_content(content: Content) -> BinaryIO:
     """Open the content for reading from its beginning."""
     return io.BytesIO(content) if isinstance(content, bytes) else content.path.open("rb")
-
-
-def size_of(content: Content) -> int:
-    """The content's size in bytes."""
-    return len(content) if isinstance(content, bytes) else content.size
 
 
 def unreadable(source: object, error: OSError) -> InvalidRequestError:
