@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 
@@ -51,14 +52,26 @@ def test_types_of_fields_have_the_schemas_values() -> None:
         assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.models, f"ImageGenerationRequest{name}")
 
 
-@pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])
-def test_errors_can_be_pickled_and_copied(travel: object) -> None:
-    error = errors.RateLimitError("slow down", status=429, retry_after=7.5, body={"a": 1}, order="abc", request_id="r")
+EVERY: dict[type[ImageError], dict[str, Any]] = {
+    errors.APIStatusError: {"status": 418, "retry_after": 7.5, "body": {"a": 1}, "request_id": "r"},
+    errors.DeadlineExceededError: {"phase": "download", "urls": ("https://a/1",), "may_be_billed": True},
+    errors.DecodeError: {"data": b"abc", "url": "https://a/1"},
+    errors.DownloadError: {"url": "https://a/1", "usage": aimlapi_images.Usage(1, 0.5)},
+    errors.NotSavedError: {"image": None},
+}
 
-    arrived = travel(error)  # type: ignore[operator]
 
-    assert type(arrived) is errors.RateLimitError
-    assert str(arrived) == str(error) == "HTTP 429: slow down (order abc)"
+@pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_errors_can_be_pickled_and_copied(kind: Any, travel: Callable[[Exception], Any]) -> None:
+    own = next((EVERY[base] for base in kind.__mro__ if base in EVERY), {})
+    error = kind("slow down", order="abc", inference_id="i", note="!", **own)
+
+    arrived = travel(error)
+
+    assert type(arrived) is kind
+    assert str(arrived) == str(error)
+    assert "slow down! (order abc)" in str(error)
     assert vars(arrived) == vars(error)
     assert arrived.args == error.args
 

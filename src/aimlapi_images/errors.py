@@ -74,6 +74,7 @@ class ImageError(Exception):
 
 def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]) -> ImageError:
     error = cls.__new__(cls, *args)
+    error.args = args  # which an OSError, such as a TimeoutError, does not take from there
     error.__dict__.update(state)
     return error
 

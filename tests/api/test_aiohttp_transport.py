@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -136,6 +137,19 @@ async def test_certificates_named_by_the_environment(
         image = await client.generate("x")
 
     assert image.data == PIXEL
+
+
+@pytest.mark.parametrize("content", [None, "", "not a certificate"])
+def test_certificates_that_cannot_be_loaded_name_their_variable(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+    with pytest.raises(errors.InvalidRequestError, match=f"SSL_CERT_FILE={re.escape(str(file))}"):
+        ImageClient(KEY, transport=make())
 
 
 async def test_compressed_answers_are_read(ours: Transport) -> None:

@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[
 
 import httpx
 
+from aimlapi_images.api.http_clients import ssl_context
 from aimlapi_images.config import KEEPALIVE_SECONDS
 from aimlapi_images.errors import InvalidRequestError
 
@@ -61,7 +62,7 @@ def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTranspo
     Raises:
         InvalidRequestError: The environment names a proxy that aiohttp cannot use.
     """
-    return AiohttpTransport(verify or httpx.create_ssl_context())
+    return AiohttpTransport(verify or ssl_context())
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):

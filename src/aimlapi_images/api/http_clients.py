@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import platform
+import ssl
 import warnings
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -53,24 +55,25 @@ class HTTPClients:
             ),
         }
         agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        if transport is None:
+            # One for both clients: loading the certificates takes longer than anything else here.
+            options["verify"] = ssl_context()
+        headers = _checked(headers)
         try:
-            if transport is None:
-                # One for both clients: loading the certificates takes longer than anything else here.
-                options["verify"] = httpx.create_ssl_context()
             self.api = httpx.AsyncClient(
                 base_url=self.base_url,
                 transport=transport,
-                headers={**agent, **_checked(headers)},
+                headers={**agent, **headers},
                 cookies=_no_cookies(),
                 **options,
             )
             self.downloads = httpx.AsyncClient(
                 transport=download_transport or transport, headers=agent, cookies=_no_cookies(), **options
             )
-        except (ValueError, ImportError, OSError) as error:
-            if isinstance(error, InvalidRequestError):
-                raise
-            raise InvalidRequestError(f"the environment's proxies or certificates cannot be used: {error}") from error
+        except (ValueError, ImportError) as error:
+            raise InvalidRequestError(
+                f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {error}"
+            ) from error
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:
@@ -86,6 +89,16 @@ class HTTPClients:
         """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
+
+
+def ssl_context() -> ssl.SSLContext:
+    """The trusted certificates: httpx's own, or those named by `SSL_CERT_FILE` or `SSL_CERT_DIR`."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # which an SSLError is, too
+        named = [f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+        where = " or ".join(named) or "the installed package certifi"
+        raise InvalidRequestError(f"no certificates can be loaded from {where}: {error}") from error
 
 
 def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
