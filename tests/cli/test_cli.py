@@ -211,7 +211,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["x", "--field", "seed"], "'seed' is not NAME=VALUE"),
     (["x", "--emulator", "--field", "sizes=1x1"], "sizes in options is not a field of this model: did you mean size?"),
     (["", "--emulator"], "prompt is empty"),
-    (["x" * 32_001, "--emulator"], "prompt has 32,001 characters"),
+    (["x" * 32_001, "--emulator"], "prompt must have at most 32,000 characters"),
     (["x", "--emulator", "--background", "transparent", "--output-format", "jpeg"], "needs output_format"),
     (["x", "--emulator", "-o", "missing/x.png"], "the folder does not exist: missing"),
     (

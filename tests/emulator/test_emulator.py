@@ -128,8 +128,8 @@ def test_a_wrong_key_is_refused(emulator_url: str, authorization: str | None) ->
     [
         ({"size": "1x1"}, ["Invalid enum value. Expected '1024x1024' | '1024x1536' | '1536x1024', received '1x1'"]),
         ({"prompt": ""}, ["prompt is empty", "prompt is empty"]),
-        ({"prompt": None}, ["prompt is None, and has to be a string"]),
-        ({"output_compression": 101}, ["output_compression is 101, and may be at most 100"]),
+        ({"prompt": None}, ["prompt must be a string, not None"]),
+        ({"output_compression": 101}, ["output_compression must be at most 100, not 101"]),
         (
             {"background": "transparent", "output_format": "jpeg"},
             ['background "transparent" needs output_format "png" or "webp"'],

@@ -46,18 +46,18 @@ def messages(rules: dict[str, Any], value: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("rules", "value", "expected"),
     [
-        ({"enum": ["a", "b"]}, "c", "is 'c', and has to be one of 'a', 'b'"),
-        ({"enum": [1]}, 2, "is 2, and has to be 1"),
-        ({"type": ["string", "null"]}, 1, "is 1, and has to be a string or null"),
-        ({"minimum": 1}, 0, "is 0, and has to be at least 1"),
-        ({"exclusiveMinimum": 0}, 0, "is 0, and has to be more than 0"),
-        ({"maximum": 1}, 2, "is 2, and may be at most 1"),
-        ({"exclusiveMaximum": 1}, 1, "is 1, and has to be less than 1"),
+        ({"enum": ["a", "b"]}, "c", "must be one of 'a', 'b', not 'c'"),
+        ({"enum": [1]}, 2, "must be 1, not 2"),
+        ({"type": ["string", "null"]}, 1, "must be a string or null, not 1"),
+        ({"minimum": 1}, 0, "must be at least 1, not 0"),
+        ({"exclusiveMinimum": 0}, 0, "must be more than 0, not 0"),
+        ({"maximum": 1}, 2, "must be at most 1, not 2"),
+        ({"exclusiveMaximum": 1}, 1, "must be less than 1, not 1"),
         ({"minLength": 1}, "", "is empty"),
-        ({"minLength": 3}, "ab", "has 2 characters, and needs at least 3"),
-        ({"maxLength": 1}, "ab", "has 2 characters, and may have at most 1"),
-        ({"minItems": 1}, [], "has 0 entries, and needs at least 1"),
-        ({"maxItems": 1}, [1, 2], "has 2 entries, and may have at most 1"),
+        ({"minLength": 3}, "ab", "must have at least 3 characters, not 2"),
+        ({"maxLength": 1}, "ab", "must have at most 1 characters, not 2"),
+        ({"minItems": 1}, [], "must have at least 1 entries, not 0"),
+        ({"maxItems": 1}, [1, 2], "must have at most 1 entries, not 2"),
         ({"pattern": "^a"}, "b", "is 'b', which does not match ^a"),
         ({"multipleOf": 2}, 3, "is wrong: 3 is not a multiple of 2"),
         ({"not": {"enum": [1], "description": "has to be another"}}, 1, "has to be another"),
@@ -65,11 +65,11 @@ def messages(rules: dict[str, Any], value: Any) -> list[str]:
         (
             {"properties": {"a": {"properties": {"b": {"type": "number"}}}}},
             {"a": {"b": ""}},
-            "a.b is '', and has to be",
+            "a.b must be",
         ),
         ({"anyOf": [{"enum": [1]}, {"type": "null"}, {}]}, 1, ""),
-        ({"anyOf": [{"type": "array"}, {"type": "null"}]}, 1, "is 1, and has to be a list or null"),
-        ({"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}, "b", "is 'b', and has to be 'a'"),
+        ({"anyOf": [{"type": "array"}, {"type": "null"}]}, 1, "must be a list or null, not 1"),
+        ({"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}, "b", "must be 'a', not 'b'"),
     ],
 )
 def test_a_message_names_the_field_the_value_and_the_limit(rules: dict[str, Any], value: Any, expected: str) -> None:
@@ -104,4 +104,4 @@ def test_an_integer_that_python_does_not_print_is_a_problem() -> None:
 def test_whole_floats_are_no_integers() -> None:
     (problem,) = schema.edit_problems({"model": schema.edit_models()[0], "prompt": "x", "n": 1.0})
 
-    assert problem.text == "n is 1.0, and has to be a whole number"
+    assert problem.text == "n must be a whole number, not 1.0"

@@ -354,7 +354,7 @@ def test_the_request_of_the_first_model_does_not_change(generated: Path) -> None
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("acme/counts", {"num_images": 5}, "num_images is 5, and may be at most 4"),
+    ("acme/counts", {"num_images": 5}, "num_images must be at most 4, not 5"),
     (
         "acme/counts",
         {"image_size": "square"},
@@ -362,15 +362,15 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("openai/gpt-image-1-5", {"num_images": 2}, "openai/gpt-image-1-5 does not have num_images"),
     ("acme/counts", {"num_image": 2}, "num_image in options is not a field of this model: did you mean num_images?"),
-    ("acme/components", {"size": "1024x1024"}, "size is '1024x1024', and has to be '512x512'"),
-    ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width is '1', and has to be a whole number"),
-    ("acme/branches", {"image_size": "huge"}, "image_size is 'huge', and has to be one of 'square_hd'"),
-    ("acme/branches", {"image_size": 7}, "is 7, and has to be an object with width, height or one of 'square_hd'"),
+    ("acme/components", {"size": "1024x1024"}, "size must be '512x512', not '1024x1024'"),
+    ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width must be a whole number, not '1'"),
+    ("acme/branches", {"image_size": "huge"}, "image_size must be one of 'square_hd'"),
+    ("acme/branches", {"image_size": 7}, "must be an object with width, height or one of 'square_hd'"),
     ("acme/values", {"raw": True}, "raw has to be false"),
-    ("acme/modern", {"guide": 0.5, "seed": 0}, "seed is 0, and has to be more than 0"),
-    ("acme/modern", {"guide": []}, "guide is [], and has to be a string or a number"),
+    ("acme/modern", {"guide": 0.5, "seed": 0}, "seed must be more than 0, not 0"),
+    ("acme/modern", {"guide": []}, "guide must be a string or a number, not []"),
     ("acme/modern", {}, "guide is missing"),
-    ("acme/nullable", {"style": "c"}, "style is 'c', and has to be one of 'a', 'b', None"),
+    ("acme/nullable", {"style": "c"}, "style must be one of 'a', 'b', None, not 'c'"),
 ]
 
 

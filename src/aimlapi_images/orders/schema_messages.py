@@ -64,29 +64,29 @@ def _message(rule: str, limit: Any, value: Any, default: str) -> str:
         case "minLength" | "pattern" if isinstance(value, str) and not value.strip():
             return "is empty"
         case "enum":
-            return f"is {shown}, and has to be {_choice(limit)}"
+            return f"must be {_choice(limit)}, not {shown}"
         case "type":
-            return f"is {shown}, and has to be {_kind({'type': limit})}"
+            return f"must be {_kind({'type': limit})}, not {shown}"
         case "anyOf" | "oneOf":
-            return f"is {shown}, and has to be {' or '.join(map(_kind, limit))}"
+            return f"must be {' or '.join(map(_kind, limit))}, not {shown}"
         case "required":
             return "is missing"
         case "minimum":
-            return f"is {shown}, and has to be at least {limit}"
+            return f"must be at least {limit}, not {shown}"
         case "maximum":
-            return f"is {shown}, and may be at most {limit}"
+            return f"must be at most {limit}, not {shown}"
         case "exclusiveMinimum":
-            return f"is {shown}, and has to be more than {limit}"
+            return f"must be more than {limit}, not {shown}"
         case "exclusiveMaximum":
-            return f"is {shown}, and has to be less than {limit}"
+            return f"must be less than {limit}, not {shown}"
         case "minLength":
-            return f"has {len(value):,} characters, and needs at least {limit:,}"
+            return f"must have at least {limit:,} characters, not {len(value):,}"
         case "maxLength":
-            return f"has {len(value):,} characters, and may have at most {limit:,}"
+            return f"must have at most {limit:,} characters, not {len(value):,}"
         case "minItems":
-            return f"has {len(value):,} entries, and needs at least {limit:,}"
+            return f"must have at least {limit:,} entries, not {len(value):,}"
         case "maxItems":
-            return f"has {len(value):,} entries, and may have at most {limit:,}"
+            return f"must have at most {limit:,} entries, not {len(value):,}"
         case "pattern":
             return f"is {shown}, which does not match {limit}"
         case "not" if "description" in limit:
