@@ -16,11 +16,13 @@ from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.api.download import MAX_IMAGE_BYTES
+from aimlapi_images.api.exchange import BodySlots
 from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
 from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, MAX_SKELETON_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 from misbehaving import MisbehavingServer, reply
+from virtual_time import run_in_virtual_time
 
 URL = "https://cdn.example/a.png"
 URL_ANSWER = httpx.Response(200, json={"data": [{"url": URL}]})
@@ -312,3 +314,36 @@ async def test_closing_the_client_leaves_each_order_an_error_of_the_tree() -> No
     assert isinstance(first, GeneratedImage)
     assert isinstance(second, errors.DownloadError)
     assert second.url == URL
+
+
+def test_stalled_bodies_do_not_stop_the_others() -> None:
+    async def main() -> tuple[int, float]:
+        bodies, reading, most = BodySlots(slots=2, patience=5.0), 0, 0
+
+        async def read(seconds: float) -> None:
+            nonlocal reading, most
+            async with bodies.slot():
+                reading += 1
+                most = max(most, reading)
+                try:
+                    await asyncio.sleep(seconds)
+                finally:
+                    reading -= 1
+
+        await asyncio.gather(*(read(1.0) for _ in range(6)))
+        assert most == 2
+        stalled = [asyncio.create_task(read(1000.0)) for _ in range(2)]
+        await asyncio.sleep(0)
+        before = asyncio.get_running_loop().time()
+        await read(1.0)
+        after = asyncio.get_running_loop().time()
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        await asyncio.gather(*(read(1.0) for _ in range(2)))
+        return most, after - before
+
+    most, seconds = run_in_virtual_time(main())
+
+    assert most == 3
+    assert seconds == pytest.approx(6.0)
