@@ -169,7 +169,7 @@ async def test_to_writes_the_image_and_replaces_no_file(client: ImageClient, tmp
 
     assert image.path == tmp_path / "painted.jpg"
     assert image.path.read_bytes() == image.data
-    with pytest.raises(ValueError, match="a file is there already"):
+    with pytest.raises(ValueError, match="the file already exists"):
         await client.edit("paint it", image=source, to=source)
     assert source.read_bytes() == png()
 

@@ -53,7 +53,7 @@ async def test_save_follows_the_umask(tmp_path: Path) -> None:
 async def test_save_does_not_overwrite_unless_asked(tmp_path: Path) -> None:
     (tmp_path / "trex.png").write_text("precious")
 
-    with pytest.raises(FileExistsError, match="a file is there already"):
+    with pytest.raises(FileExistsError, match="the file already exists"):
         await generated().save(tmp_path / "trex")
     assert (tmp_path / "trex.png").read_text() == "precious"
 

@@ -218,7 +218,7 @@ USAGE: list[tuple[list[str], str]] = [
         ["x", "--emulator", "-o", "x.gif"],
         "x.gif: openai/gpt-image-1-5 cannot make gif, only png, jpeg, webp",
     ),
-    (["x", "--emulator", "-o", "there.png"], "a file is there already: there.png"),
+    (["x", "--emulator", "-o", "there.png"], "the file already exists: there.png"),
     (["x", "--emulator", "--timeout", "0"], "timeout must be"),
     (["x"], "no API key: set AIMLAPI_API_KEY (or AIML_API_KEY)"),
 ]

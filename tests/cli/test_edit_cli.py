@@ -110,7 +110,7 @@ def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
         (["missing.png", "-p", "x", "--mask-box", "1,2,3,4"], "missing.png cannot be read: No such file or directory"),
         (["blue.png", "-p", "x", "--mask", "blue.png"], "the mask has no alpha channel"),
         (["blue.png"] * 17 + ["-p", "x"], "image must be one image or a list of 1 to 16, got 17"),
-        (["blue.png", "-p", "x", "-o", "mask.png"], "a file is there already: mask.png"),
+        (["blue.png", "-p", "x", "-o", "mask.png"], "the file already exists: mask.png"),
         (["blue.png", "-p", "x", "--size", "1x1"], "'1x1' is not one of"),
     ],
 )

@@ -114,7 +114,7 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
         "Supported file formats are 'image/png', 'image/jpeg', 'image/webp'.",
     ),
     ("gif that says png", {}, [("image", part(GIF))], "image", "it must be png or jpeg or webp, but its bytes are gif"),
-    ("no image at all", {}, [("image", part(b"text"))], "image", "4 bytes that are no PNG"),
+    ("no image at all", {}, [("image", part(b"text"))], "image", "4 bytes that are not a PNG"),
     ("empty file", {}, [("image", part(b""))], "image", "Invalid file 'image': it is empty."),
     ("broken image", {}, [("image", part(BLUE[:-40]))], "image", "Invalid file 'image': it cannot be decoded"),
     (

@@ -26,7 +26,7 @@ def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_write_whole_does_not_overwrite_unless_asked(tmp_path: Path) -> None:
     (tmp_path / "trex.png").write_text("precious")
 
-    with pytest.raises(FileExistsError, match="a file is there already"):
+    with pytest.raises(FileExistsError, match="the file already exists"):
         write_whole(tmp_path / "trex.png", PIXEL)
 
     assert (tmp_path / "trex.png").read_text() == "precious"

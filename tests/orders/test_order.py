@@ -116,8 +116,8 @@ async def test_later_changes_by_the_caller_do_not_reach_the_order() -> None:
     [
         ("missing/trex.png", "the folder does not exist: .*missing"),
         ("file.png/trex.png", "the folder does not exist: .*file.png"),
-        ("file.png", "a file is there already: .*file.png"),
-        ("file", "a file is there already: .*file.png"),
+        ("file.png", "the file already exists: .*file.png"),
+        ("file", "the file already exists: .*file.png"),
         ("folder", "this is a folder, not a file: .*folder"),
         ("x" * 300, "name too long"),
         (".", "this names a folder"),

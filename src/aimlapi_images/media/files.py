@@ -144,4 +144,4 @@ def _link(part: Path, target: Path) -> bool:
 
 
 def _exists(path: Path) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, "a file is there already", str(path))
+    return FileExistsError(errno.EEXIST, "the file already exists", str(path))

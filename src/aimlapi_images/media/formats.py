@@ -61,12 +61,12 @@ def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
     file.seek(0)
     name = _name(file.read(_LONGEST_SIGNATURE))
     if name is None:
-        raise ValueError(f"{size:,} bytes that are no PNG, JPEG, WebP or GIF")
+        raise ValueError(f"{size:,} bytes that are not a PNG, JPEG, WebP or GIF")
     # Returns -1 for a size that it cannot read, and raises nothing.
     file.seek(0)
     width, height = imagesize.get(file, exif_rotation=False)
     if width < 1 or height < 1:
-        raise ValueError(f"{size:,} bytes that begin as {name} and have no size")
+        raise ValueError(f"{size:,} bytes that begin like a {name} but have no width and height")
     return ImageFormat(name=name, width=width, height=height)
 
 
