@@ -132,10 +132,10 @@ class AtRandom(Server):
     """Refuses a share of the orders, at whatever rate they come."""
 
     share: float = 1 / 11
-    _chance: random.Random = attrs.field(factory=lambda: random.Random(7), init=False)
+    chance: random.Random = attrs.field(factory=lambda: random.Random(7), init=False)  # noqa: S311
 
     def admits(self, now: float, open_now: int) -> bool:
-        return self._chance.random() >= self.share
+        return self.chance.random() >= self.share
 
 
 @attrs.define
@@ -234,6 +234,8 @@ def run(
         seed: Of all random numbers.
     """
     server, result, chance = situation.server(), Run(), random.Random(seed)  # noqa: S311
+    if isinstance(server, AtRandom):
+        server.chance = chance
     open_now = 0
 
     async def attempt(first: float) -> Failure | str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import attrs
 
 from aimlapi_images.errors import ImageError, InvalidRequestError
-from aimlapi_images.models import GeneratedImage, Usage
+from aimlapi_images.models import GeneratedImage, ThrottleState, Usage
 
 logger = logging.getLogger("aimlapi_images")
 
@@ -57,7 +57,7 @@ class Retrying(Event):
     Attributes:
         attempt: Number of the attempt that failed, from 1.
         error: Why it failed.
-        wait: Seconds until the order queues again. 0 after a 429: the order then waits in the queue with all others.
+        wait: Seconds until the order queues again, in its old place. After a 429: what the API asks for, or 0.
     """
 
     attempt: int
@@ -127,6 +127,22 @@ class Unknown(Failed):
 
     def _describe(self) -> str:
         return f"outcome unknown: {self.error.args[0]}"
+
+
+@attrs.frozen
+class ThrottleChanged(Event):
+    """The client was paused or slowed down, or is back at full speed. One event for all of its orders.
+
+    Attributes:
+        order: The id of the order whose attempt led to it.
+        state: What the throttle does now.
+    """
+
+    state: ThrottleState
+
+    def _describe(self) -> str:
+        at = "at " if self.state.mode == "full speed" else ""
+        return f"the client is {at}{self.state.mode}: {self.state.reason}"
 
 
 Observer = Callable[[Event], Awaitable[None]]

@@ -33,7 +33,17 @@ from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import AttemptStarted, Delivered, Event, Failed, Generated, Reporter, Retrying, Unknown
+from aimlapi_images.events import (
+    AttemptStarted,
+    Delivered,
+    Event,
+    Failed,
+    Generated,
+    Reporter,
+    Retrying,
+    ThrottleChanged,
+    Unknown,
+)
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import Order
@@ -120,6 +130,12 @@ class Pipeline:
 
     async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
+        result = await self._in_turn(order, ticket, sinks, progress)
+        if (state := self.throttle.change()) is not None:
+            await self._report_paid(ThrottleChanged(order.id, state), progress)
+        return result
+
+    async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
         progress.phase = "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(ticket) as turn:
