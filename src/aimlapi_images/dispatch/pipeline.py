@@ -136,6 +136,7 @@ class Pipeline:
         return result
 
     async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+        """The same, before changes of the throttle are reported."""
         progress.phase = "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(ticket) as turn:
@@ -214,7 +215,7 @@ class Pipeline:
         progress.phase = "backoff"
 
     async def _report_paid(self, event: Event, progress: Progress) -> None:
-        """Report what is paid for. A failing observer must not lose the image."""
+        """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
             await self.report(event)
         except Exception as error:
