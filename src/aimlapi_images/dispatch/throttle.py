@@ -135,7 +135,8 @@ class Throttle:
         if not isinstance(result, Failure):
             self._pauses = self._pauses if result is None else 0
         elif stops_all(self._policy, result):
-            refusal = attrs.evolve(result, message=f"not sent, as another order was refused: {result.message}")
+            message = f"not sent, as another order was refused: {result.message}"
+            refusal = attrs.evolve(result, outcome=Outcome.REFUSED, message=message)  # not to be queued again
             waiting, self._queue = self._queue, []
             for waiter in waiting:
                 if not waiter.ready.done():
