@@ -9,6 +9,7 @@ import re
 import ssl
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -383,6 +384,18 @@ def test_an_invalid_proxy_is_refused_at_once(make: Make, monkeypatch: pytest.Mon
 
     with pytest.raises(errors.InvalidRequestError, match=r"(?i)prox"):
         ImageClient(KEY, transport=make())
+
+
+@pytest.mark.parametrize("proxy", ["http://me:se:cret@h:po", "ftp://me:secret@h", "http://me:secret@[::1"])
+def test_an_invalid_proxy_is_refused_without_its_password(
+    make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    with pytest.raises(errors.InvalidRequestError, match="_PROXY") as caught:
+        ImageClient(KEY, transport=make())
+
+    assert "cret" not in "".join(traceback.format_exception(caught.value)).replace(proxy, "")
 
 
 def test_a_socks_proxy_is_refused_by_aiohttp_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,8 +148,8 @@ class EnvironmentProxies:
 def _proxy(variable: str, address: str) -> httpx.Proxy:
     try:
         proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    except (ValueError, httpx.InvalidURL) as error:
-        raise InvalidRequestError(f"{variable} is not the address of a proxy") from error
+    except (ValueError, httpx.InvalidURL):  # whose text may have a part of the password
+        raise InvalidRequestError(f"{variable} is not the address of a proxy") from None
     if proxy.url.scheme not in ("http", "https") or not proxy.url.host:
         shown = proxy.url.copy_with(userinfo=b"")
         raise InvalidRequestError(f"{variable}: aiohttp supports proxies at http:// and https:// only, not {shown}")

@@ -70,10 +70,13 @@ class HTTPClients:
             self.downloads = httpx.AsyncClient(
                 transport=download_transport or transport, headers=agent, cookies=_no_cookies(), **options
             )
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            # The text of an InvalidURL may have a part of the proxy's password.
+            hidden = isinstance(error, httpx.InvalidURL)
+            reason = "it is not a valid URL" if hidden else error
             raise InvalidRequestError(
-                f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {error}"
-            ) from error
+                f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {reason}"
+            ) from (None if hidden else error)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:

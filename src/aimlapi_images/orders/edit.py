@@ -22,8 +22,8 @@ from aimlapi_images.orders.order import (
     collect_fields,
     order_id,
     plain_copy,
-    shown,
 )
+from aimlapi_images.orders.schema_messages import shown
 from aimlapi_images.orders.uploads import Upload, open_content
 from aimlapi_images.threads import Threads
 

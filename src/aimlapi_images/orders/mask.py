@@ -15,7 +15,8 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat, read_file_format, read_format
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.image_input import ImageInput, as_pillow, check_readable
-from aimlapi_images.orders.order import as_path, shown
+from aimlapi_images.orders.order import as_path
+from aimlapi_images.orders.schema_messages import shown
 from aimlapi_images.orders.uploads import unreadable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from aimlapi_images.media.files import check_target
 from aimlapi_images.media.formats import format_of, with_extension
 from aimlapi_images.media.json_values import number
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema_messages import Problem
+from aimlapi_images.orders.schema_messages import Problem, shown
 
 _DEFAULT_FORMAT: Final = "png"
 _FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
@@ -209,12 +209,6 @@ def check_spelling(names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.85)):
             raise InvalidRequestError(f"{name} in options is not a field of this model: did you mean {close[0]}?")
-
-
-def shown(value: object) -> str:
-    """A value in a message, of at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,26 +59,26 @@ def _message(rule: str, limit: Any, value: Any, default: str) -> str:
     The messages of jsonschema contain the whole value, which may be a prompt or an image, and name types as
     JSON Schema does. They are used for rules that are not listed here, if they are short.
     """
-    shown = _show(value)
+    given = shown(value)
     match rule:
         case "minLength" | "pattern" if isinstance(value, str) and not value.strip():
             return "is empty"
         case "enum":
-            return f"must be {_choice(limit)}, not {shown}"
+            return f"must be {_choice(limit)}, not {given}"
         case "type":
-            return f"must be {_kind({'type': limit})}, not {shown}"
+            return f"must be {_kind({'type': limit})}, not {given}"
         case "anyOf" | "oneOf":
-            return f"must be {' or '.join(map(_kind, limit))}, not {shown}"
+            return f"must be {' or '.join(map(_kind, limit))}, not {given}"
         case "required":
             return "is missing"
         case "minimum":
-            return f"must be at least {limit}, not {shown}"
+            return f"must be at least {limit}, not {given}"
         case "maximum":
-            return f"must be at most {limit}, not {shown}"
+            return f"must be at most {limit}, not {given}"
         case "exclusiveMinimum":
-            return f"must be more than {limit}, not {shown}"
+            return f"must be more than {limit}, not {given}"
         case "exclusiveMaximum":
-            return f"must be less than {limit}, not {shown}"
+            return f"must be less than {limit}, not {given}"
         case "minLength":
             return f"must have at least {limit:,} characters, not {len(value):,}"
         case "maxLength":
@@ -88,12 +88,12 @@ def _message(rule: str, limit: Any, value: Any, default: str) -> str:
         case "maxItems":
             return f"must have at most {limit:,} entries, not {len(value):,}"
         case "pattern":
-            return f"is {shown}, which does not match {limit}"
+            return f"is {given}, which does not match {limit}"
         case "not" if "description" in limit:
             return str(limit["description"])
     if len(default) <= _LONGEST_MESSAGE:
         return f"is wrong: {default}"
-    return f"is {shown}, which breaks the rule {rule}: {_show(limit)}"
+    return f"is {given}, which breaks the rule {rule}: {shown(limit)}"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -107,10 +107,11 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _choice(values: list[Any]) -> str:
-    return f"one of {', '.join(map(_show, values))}" if len(values) > 1 else _show(values[0])
+    return f"one of {', '.join(map(shown, values))}" if len(values) > 1 else shown(values[0])
 
 
-def _show(value: Any) -> str:
+def shown(value: object) -> str:
+    """A value in a message, of at most 80 characters."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
