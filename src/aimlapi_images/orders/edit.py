@@ -95,5 +95,5 @@ async def _read_images(image: Any, threads: Threads) -> tuple[Upload, ...]:
 
 
 def _check_mask(mask: Upload, first: Upload) -> None:
-    with open_content(mask.content) as file:
-        check_mask(file, mask.format, first.format)
+    with open_content(mask.content) as file, open_content(first.content) as image:
+        check_mask(file, mask.format, image, first.format)

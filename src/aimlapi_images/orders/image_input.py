@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = Union[str, os.PathLike[str], bytes, bytearray, memoryview, IO[bytes], "Image", GeneratedImage]
 
 _READ_BYTES: Final = 2**20
-# Pillow modes that PNG does not support, and the modes that they are converted to.
-_PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"} | dict.fromkeys(
-    ("CMYK", "F", "HSV", "LAB", "RGBX", "YCbCr"), "RGB"
-)
+# What Pillow's modes become in a PNG; the others become RGB.
+_PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA", "I": "I;16"} | {
+    mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+}
 
 
 async def read_upload(value: object, label: str, rules: FileRules, threads: Threads) -> Upload:
@@ -123,10 +123,12 @@ def as_pillow(value: object) -> Image | None:
 
 
 def _encode_png(image: Image, label: str) -> bytes:
+    """The image as it is seen: a PNG keeps no EXIF orientation."""
+    from PIL import ImageOps
+
     file = io.BytesIO()
     try:
-        mode = _PNG_MODES.get(image.mode)
-        (image.convert(mode) if mode else image).save(file, "PNG")
+        ImageOps.exif_transpose(image).convert(_PNG_MODES.get(image.mode, "RGB")).save(file, "PNG")
     except Exception as error:  # whatever Pillow raises for a broken file
         raise InvalidRequestError(f"{label} cannot be encoded as a PNG: {error}") from error
     return file.getvalue()

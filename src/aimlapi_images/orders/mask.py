@@ -20,36 +20,42 @@ if TYPE_CHECKING:
 _OPAQUE: Final = 255
 _TRANSPARENT: Final = 0
 _WHITE_FROM: Final = 128
+_ORIENTATION: Final = 0x0112  # the EXIF tag
+_TURNED: Final = range(5, 9)  # its values that exchange width and height
 
 
-def mask_from_box(image: ImageInput, box: Sequence[int]) -> Image:
-    """Make a mask that redraws a rectangle of an image and keeps the rest.
+def mask_from_box(image: ImageInput, box: Sequence[int], *more: Sequence[int]) -> Image:
+    """Make a mask that redraws rectangles of an image and keeps the rest.
 
     Args:
-        image: The image to edit. Only its size is used; an open file keeps its position.
+        image: The image to edit. Only its size is used, as seen: turned as its EXIF orientation says. An open file
+            keeps its position.
         box: Left, top, width and height of the rectangle in pixels.
+        more: Further rectangles.
 
     Returns:
         A Pillow image of mode RGBA, to pass to `ImageClient.edit` as `mask` or to save as a PNG.
 
     Raises:
-        InvalidRequestError: The box is empty, not inside the image, or all of it; or the image cannot be read.
+        InvalidRequestError: A box is empty or not inside the image, or all of it is marked; or the image cannot be
+            read.
         ModuleNotFoundError: Pillow is missing (`pip install "aimlapi-images[images]"`).
     """
     with _opened(image, "image") as picture:
-        width, height = picture.size
-    if not isinstance(box, Sequence) or len(box) != 4 or not all(type(each) is int for each in box):
-        raise InvalidRequestError(f"box must be four integers, left, top, width and height, got {shown(box)}")
-    left, top, across, down = box
-    name = f"the box {left},{top},{across},{down}"
-    if across < 1 or down < 1:
-        raise InvalidRequestError(f"{name} is empty: width and height must be at least 1")
-    if left < 0 or top < 0 or left + across > width or top + down > height:
-        raise InvalidRequestError(f"{name} is not inside the image, which is {width}x{height}")
-    if (across, down) == (width, height):
-        raise InvalidRequestError("the box is the whole image: to redraw all of it, leave out the mask")
+        width, height = _seen_size(picture)
     mask: Image = _pillow().new("RGBA", (width, height), (0, 0, 0, _OPAQUE))
-    mask.paste((0, 0, 0, _TRANSPARENT), (left, top, left + across, top + down))
+    for each in (box, *more):
+        if not isinstance(each, Sequence) or len(each) != 4 or not all(type(number) is int for number in each):
+            raise InvalidRequestError(f"box must be four integers, left, top, width and height, got {shown(each)}")
+        left, top, across, down = each
+        name = f"the box {left},{top},{across},{down}"
+        if across < 1 or down < 1:
+            raise InvalidRequestError(f"{name} is empty: width and height must be at least 1")
+        if left < 0 or top < 0 or left + across > width or top + down > height:
+            raise InvalidRequestError(f"{name} is not inside the image, which is {width}x{height}")
+        mask.paste((0, 0, 0, _TRANSPARENT), (left, top, left + across, top + down))
+    if mask.getchannel("A").getextrema() == (_TRANSPARENT, _TRANSPARENT):
+        raise InvalidRequestError("the whole image is marked: to redraw all of it, leave out the mask")
     return mask
 
 
@@ -82,11 +88,16 @@ def mask_from_luminance(image: ImageInput, invert: bool = False) -> Image:
     return mask
 
 
-def check_mask(file: BinaryIO, mask: ImageFormat, image: ImageFormat) -> None:
-    """Check a PNG as a mask of an image: the same size, and an alpha channel that marks some of it but not all."""
-    size, wanted = (f"{each.width}x{each.height}" for each in (mask, image))
-    if size != wanted:
-        raise InvalidRequestError(f"the mask is {size} and the first image is {wanted}: they must be the same size")
+def check_mask(file: BinaryIO, mask: ImageFormat, image_file: BinaryIO, image: ImageFormat) -> None:
+    """Check a PNG as a mask of an image: the same size, and an alpha channel that marks some of it but not all.
+
+    The size of an image with an EXIF orientation may be the one that is stored or the one that is seen, since the
+    API's documentation does not say which it compares.
+    """
+    stored, size = ((each.width, each.height) for each in (image, mask))
+    if size != stored and size != (seen := _turned(image_file, stored)):
+        given, wanted = (f"{width}x{height}" for width, height in (size, seen))
+        raise InvalidRequestError(f"the mask is {given} and the first image is {wanted}: they must be the same size")
     try:
         file.seek(0)
         with _pillow().open(file, formats=["PNG"]) as picture:
@@ -131,6 +142,21 @@ def _opened(image: ImageInput, name: str) -> Iterator[Image]:
         raise InvalidRequestError(f"the {name} cannot be read: {error}") from error
 
 
+def _turned(file: BinaryIO, stored: tuple[int, int]) -> tuple[int, int]:
+    try:
+        file.seek(0)
+        with _pillow().open(file) as picture:
+            return _seen_size(picture)
+    except Exception:  # Pillow is missing, or cannot read what the API may
+        return stored
+
+
+def _seen_size(picture: Image) -> tuple[int, int]:
+    """Width and height after the turn that the EXIF orientation asks for."""
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(_ORIENTATION, 1) in _TURNED else (width, height)
+
+
 def _rewound(source: Any) -> Any:
     """The path, or a file object for what an open file or bytes hold."""
     if isinstance(source, Path):
@@ -140,6 +166,8 @@ def _rewound(source: Any) -> Any:
     position = source.tell()
     data = source.read()
     source.seek(position)
+    if not isinstance(data, bytes):
+        raise TypeError("open it with 'rb'")
     return io.BytesIO(data)
 
 
