@@ -17,7 +17,16 @@ from aimlapi_images.api.account import Account
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
-from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, instance_of, positive, rule, whole_number
+from aimlapi_images.config import (
+    DEFAULT_TIMEOUT,
+    KEEPALIVE_SECONDS,
+    async_function,
+    instance_of,
+    not_negative,
+    positive,
+    rule,
+    whole_number,
+)
 from aimlapi_images.dispatch.budget import Budget, Ledger
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
@@ -52,16 +61,22 @@ DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
 
 
+_transport = instance_of(httpx.AsyncBaseTransport)
+
+
 @attrs.frozen(kw_only=True)
 class _Options:
     """The client's arguments that are checked by value."""
 
     max_concurrency: int = attrs.field(validator=rule(whole_number))
     requests_per_minute: float | None = attrs.field(validator=rule(positive, optional=True))
+    keepalive: float = attrs.field(validator=rule(not_negative))
     deadline: float | None = attrs.field(validator=rule(positive, optional=True))
     retry: RetryPolicy = attrs.field(validator=rule(instance_of(RetryPolicy)))
     budget: Budget | None = attrs.field(validator=rule(instance_of(Budget), optional=True))
     observer: Observer | None = attrs.field(validator=rule(async_function, optional=True))
+    transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
+    download_transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
 
 
 class ImageClient:
@@ -79,6 +94,8 @@ class ImageClient:
             The rate that the API accepts is learned from its refusals in any case.
         timeout: Seconds, or an `httpx.Timeout`. A number limits each wait for bytes; connecting takes at most
             10 s. The default is 10 s to connect and 300 s to wait for an answer.
+        keepalive: Seconds that an idle connection is kept. Less than the server keeps it, since a request on a
+            connection that is just being closed has an unknown outcome.
         deadline: Seconds for each order, including waiting, retries and download; no limit if `None`.
         retry: What is sent again, and when. By default, nothing that may have been billed.
         budget: How much all orders of this client may cost together; any amount if `None`.
@@ -100,6 +117,7 @@ class ImageClient:
         max_concurrency: int = 16,
         requests_per_minute: float | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        keepalive: float = KEEPALIVE_SECONDS,
         deadline: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
         budget: Budget | None = None,
@@ -111,15 +129,19 @@ class ImageClient:
         self._options = _Options(
             max_concurrency=max_concurrency,
             requests_per_minute=requests_per_minute,
+            keepalive=keepalive,
             deadline=deadline,
             retry=retry,
             budget=budget,
             observer=observer,
+            transport=transport,
+            download_transport=download_transport,
         )
         self._http = HTTPClients(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
+            keepalive=keepalive,
             transport=transport,
             download_transport=download_transport,
             headers=headers,
