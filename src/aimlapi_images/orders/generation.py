@@ -48,6 +48,7 @@ def new_generation(
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     order: str | None = None,
 ) -> GenerationOrder:
     """Check the caller's arguments, which `ImageClient.generate` describes, and build an order.
@@ -64,7 +65,7 @@ def new_generation(
             del body["prompt"]
         _check_names(body, model, request["properties"], options or {})
     check_problems(schema.generation_problems(body), described=request is not None)
-    return GenerationOrder.build(order, body, given)
+    return GenerationOrder.build(order, body, given, overwrite)
 
 
 def _check_names(body: Mapping[str, Any], model: str, known: Collection[str], options: Mapping[str, Any]) -> None:
