@@ -208,7 +208,8 @@ def test_the_map_of_the_source_names_files_that_exist() -> None:
 
 
 def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
-    arguments = set(inspect.signature(ImageClient.generate).parameters) - {"self", "options", "to", "deadline", "order"}
+    arguments = set(inspect.signature(ImageClient.generate).parameters)
+    arguments -= {"self", "options", "to", "overwrite", "deadline", "order"}
     fields = set(schema.generation_request()["properties"])
 
     # `n` is always 1 and is passed in `options`. Other new fields must be added by hand, in client.py.
@@ -217,7 +218,7 @@ def test_generate_has_an_argument_for_every_field_of_the_schema() -> None:
 
 def test_edit_has_an_argument_for_every_field_of_the_schema() -> None:
     arguments = set(inspect.signature(ImageClient.edit).parameters)
-    arguments -= {"self", "image", "mask", "options", "to", "deadline", "order"}
+    arguments -= {"self", "image", "mask", "options", "to", "overwrite", "deadline", "order"}
     fields = set(schema.edit_request()["properties"])
 
     assert arguments == fields - {"n"}, f"ImageClient.edit and the schema differ in {arguments ^ (fields - {'n'})}"
@@ -232,12 +233,12 @@ def test_default_values_match_the_schema() -> None:
 
 
 def test_modules_and_folders_stay_small() -> None:
-    """Docstrings are not counted: those of the client are the reference of the public interface."""
     package = ROOT / "src" / "aimlapi_images"
-    sizes = {path.name: _lines_of_code(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in package.rglob("*.py")}
+    longer = {"client.py": 425}  # its docstrings are the reference of the public interface
     folders = [folder for folder in (package, *package.iterdir()) if folder.is_dir() and folder.name != "emulator"]
 
-    assert {name: lines for name, lines in sizes.items() if lines > 280} == {}
+    assert {name: lines for name, lines in sizes.items() if lines > longer.get(name, 260)} == {}
     assert {folder.name: n for folder in folders if (n := len(list(folder.glob("*.py")))) > 10} == {}
 
 
@@ -282,11 +283,3 @@ def _imported_rooms(path: Path) -> Iterator[str]:
             names = (node.module or "").split(".")
             if names[0] == "aimlapi_images":
                 yield from [names[1]] if len(names) > 1 else (alias.name for alias in node.names)
-
-
-def _lines_of_code(source: str) -> int:
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    docs = [
-        node.body[0] for node in ast.walk(ast.parse(source)) if isinstance(node, documented) and ast.get_docstring(node)
-    ]
-    return len(source.splitlines()) - sum((doc.end_lineno or doc.lineno) - doc.lineno + 1 for doc in docs)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         RateLimitError,
         ServerError,
     )
-    from aimlapi_images.events import Event, Observer
-    from aimlapi_images.models import Balance, GeneratedImage, LogEntry, LogPage, Spending, ThrottleState, Usage
+    from aimlapi_images.events import Event, Observer, ThrottleState
+    from aimlapi_images.models import Balance, GeneratedImage, LogEntry, LogPage, Spending, Usage
     from aimlapi_images.orders.image_input import ImageInput
     from aimlapi_images.orders.mask import mask_from_box, mask_from_luminance
     from aimlapi_rest.models import ImageGenerationRequestBackground as Background
@@ -101,7 +101,7 @@ _HOMES = {
     "Observer": "events",
     "RetryPolicy": "dispatch.retry",
     "Spending": "models",
-    "ThrottleState": "models",
+    "ThrottleState": "events",
     "Usage": "models",
     "aiohttp_transport": "api.aiohttp_transport",
     "mask_from_box": "orders.mask",

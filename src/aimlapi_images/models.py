@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -234,38 +234,3 @@ class LogPage:
     entries: tuple[LogEntry, ...]
     total: int | None
     has_more: bool
-
-
-ThrottleMode = Literal["full speed", "slowed", "paused"]
-
-
-@attrs.frozen
-class ThrottleState:
-    """What a client's throttle does at one moment.
-
-    Attributes:
-        mode: `full speed`, `slowed` to what the API admits, or `paused` until it admits anything.
-        open: Number of attempts that the API works on.
-        queued: Number of orders that wait for their turn.
-        paused_for: Seconds until the next attempt, while paused.
-        rate: Attempts per second that may start now; `None` at full speed.
-        admitted_rate: Attempts per second that the API admitted before it refused, or `None` if it never did.
-        tolerated: Share of attempts that the API seems to refuse at any rate, from 0 to 1.
-    """
-
-    mode: ThrottleMode
-    open: int
-    queued: int
-    paused_for: float
-    rate: float | None
-    admitted_rate: float | None
-    tolerated: float
-
-    @property
-    def reason(self) -> str:
-        """Why, in words."""
-        if self.mode == "paused":
-            return f"the API refuses nearly everything; the next attempt is in {self.paused_for:.1f} s"
-        if self.mode == "slowed":
-            return f"the API admits about {self.admitted_rate or 0.0:.2g} attempts per second"
-        return "slowing down does not make its refusals rarer" if self.tolerated > 0.01 else "nothing is refused"

@@ -197,9 +197,14 @@ def test_no_credits_stop_the_queue_before_it_is_sent(status: int, kind: type[err
 def test_a_wait_that_is_too_long_is_nobodys(headers: dict[str, str]) -> None:
     server = Server(seconds=1)
 
+    sent = 0
+
     async def handler(request: httpx.Request) -> httpx.Response:
-        if len(server.starts) < 3:
+        nonlocal sent
+        sent += 1
+        if sent <= 3:
             return await server(request)
+        await asyncio.sleep(0.5)
         return httpx.Response(429, json={"message": "Free-tier limit: You've reached …"}, headers=headers)
 
     async def main() -> tuple[list[Any], float]:
@@ -211,6 +216,8 @@ def test_a_wait_that_is_too_long_is_nobodys(headers: dict[str, str]) -> None:
 
     assert [type(each) for each in results] == [GeneratedImage] * 3 + [errors.RateLimitError] * 47
     assert results[-1].retry_after == (1800.0 if headers else None)
+    assert not results[-1].may_be_billed
+    assert sent == 4
     assert seconds < 4
 
 

@@ -48,7 +48,7 @@ class Account:
         if answer.error_type is OutcomeUnknownError and isinstance(answer.cause, Exception):
             message = f"no complete answer from {parts['url']}: {describe(answer.cause)}"
             return attrs.evolve(answer, outcome=Outcome.FAILED, error_type=ConnectionFailedError, message=message)
-        return attrs.evolve(answer, outcome=Outcome.FAILED)
+        return attrs.evolve(answer, outcome=Outcome.FAILED, note="")  # which speaks of the bill
 
 
 def read_balance(document: object) -> Balance:

@@ -38,12 +38,13 @@ _MAYBE_BILLED: Final = "whether it was billed is unknown"
 _PROXY_STATUSES: Final = (504, *range(520, 528), 530)
 _NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
+    407: "a proxy on the way asks for a login",
     408: "the server gave up waiting for the request",
     413: "the request is too large",
-    502: f"bad gateway: a proxy could not reach the API or lost it, and {_MAYBE_BILLED}",
-    503: f"service unavailable: a proxy could not reach the API or lost it, and {_MAYBE_BILLED}",
-    504: f"the generation took too long, and {_MAYBE_BILLED}",
-    524: f"the proxy in front of the API gave up waiting (after about 100 s), and {_MAYBE_BILLED}",
+    502: "bad gateway: the API or the model's provider cannot be reached",
+    503: "service unavailable: the API or the model's provider cannot be reached",
+    504: "the generation took too long",
+    524: "the proxy in front of the API gave up waiting (after about 100 s)",
 }
 
 
@@ -95,9 +96,7 @@ def read_image_answer(answer: HTTPAnswer) -> ImageAnswer | Failure:
     if not 200 <= answer.status < 300:
         return status_failure(answer)
     if answer.document is None:
-        message = (
-            f"HTTP {answer.status} with a body that is not the API's JSON ({_start(answer.body)}): {_MAYBE_BILLED}"
-        )
+        message = f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}"
         return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message)
     inference_id = answer.headers.get("x-inference-id")
     body = mapping(answer.document)
@@ -132,16 +131,18 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     fields = mapping(body)
     upstream = mapping(fields.get("error"))
     stated = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
-    message = stated or _meaning(answer)
-    error_type = _error_type(answer.status, message.lower(), text(upstream.get("code")))
+    error_type = _error_type(answer.status, stated.lower(), text(upstream.get("code")))
     wait = retry_after(answer.headers)
     from_api = bool(fields) or "x-inference-id" in answer.headers
     outcome = _outcome(error_type, answer.status, wait, from_api=from_api)
+    note = f" (it asks to wait for {wait:,.0f} s)" if wait and outcome is Outcome.LATER else ""
+    if outcome is Outcome.UNKNOWN and not stated:
+        note = f", and {_MAYBE_BILLED}"
     return Failure(
         outcome=outcome,
         error_type=error_type,
-        message=message,
-        note=f" (it asks to wait for {wait:,.0f} s)" if wait and outcome is Outcome.LATER else "",
+        message=stated or _meaning(answer),
+        note=note,
         details={
             "status": answer.status,
             "request_id": text(fields.get("requestId")) or None,
@@ -212,14 +213,12 @@ def _meaning(answer: HTTPAnswer) -> str:
     location = answer.headers.get("location")
     if 300 <= answer.status < 400 and location:
         return f"it redirects to {location}, and the key is not sent there: is the base URL right?"
-    unknown = f"; {_MAYBE_BILLED}" if answer.status >= 500 and "x-inference-id" not in answer.headers else ""
-    return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}{unknown}"
+    return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
 
 
 def _details(fields: Mapping[str, Any]) -> str:
     """The messages in the `meta` list of a validation error."""
-    meta = fields.get("meta")
-    return "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(meta))))
+    return "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(fields.get("meta")))))
 
 
 def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:
@@ -257,6 +256,4 @@ def _without_payloads(body: bytes) -> object:
 
 
 def _start(body: bytes) -> str:
-    if not body:
-        return "an empty body"
-    return f"{len(body):,} bytes beginning with {body[:40]!r}"
+    return f"{len(body):,} bytes beginning with {body[:40]!r}" if body else "an empty body"

@@ -19,7 +19,7 @@ except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in
 from aimlapi_images.cli.balance import balance
 from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
-from aimlapi_images.cli.endings import INTERRUPTED, USAGE, complain
+from aimlapi_images.cli.exit_codes import INTERRUPTED, USAGE, complain
 from aimlapi_images.cli.generate import generate
 
 

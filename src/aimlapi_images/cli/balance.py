@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images.cli.emulator import emulated
-from aimlapi_images.cli.endings import INTERRUPTED, complain, exit_code
+from aimlapi_images.cli.exit_codes import INTERRUPTED, complain, exit_code
 
 if TYPE_CHECKING:
     from aimlapi_images.models import Balance

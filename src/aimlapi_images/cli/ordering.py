@@ -11,7 +11,7 @@ import attrs
 import click
 
 from aimlapi_images.cli.emulator import emulated
-from aimlapi_images.cli.endings import INTERRUPTED, complain, exit_code
+from aimlapi_images.cli.exit_codes import INTERRUPTED, complain, exit_code
 from aimlapi_images.cli.fields import named_value
 
 if TYPE_CHECKING:

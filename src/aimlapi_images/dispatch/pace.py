@@ -1,14 +1,13 @@
 """How fast attempts start, learned from refusals: do they become rarer when less is sent?
 
-- Before the first refusal, the pace starts at 16 a second and doubles every second.
-- The first refusal halves it for a moment. It then returns to the rate that the server admitted, stays near it, and
-  rises ever faster (a cubic curve). A refusal above the known rate means that the limit is ours, and costs a tenth.
-- Refusals below the known rate mean that it was measured too high, or that they have nothing to do with us. So the rate
-  is measured again, over the time since the last cut, and cut again.
-- If refusals stay frequent nevertheless, they are not our doing: the cuts are undone, and that share of refusals is
-  tolerated from then on. Only refusals in excess of it count, until nearly everything is refused.
-- If nothing is admitted, or hardly any of the last 8 attempts, everyone pauses: as long as the server asks, or longer
-  each time. Then one attempt probes, until one is not refused within a second.
+1. Before the first refusal, attempts start at 16 a second, twice as many each second.
+2. The first refusal halves the pace for a moment. It returns to the rate that the server admitted, stays near it, and
+   rises ever faster (a cubic curve). A refusal above that rate means that the limit is ours, and costs a tenth.
+3. Refusals below it mean that the rate was measured too high, so it is measured again since the last cut, and cut.
+4. If refusals stay as frequent, they are not our doing: the cuts are undone, and that share of refusals is tolerated.
+   Only refusals in excess of it count from then on.
+5. If nothing is admitted, or hardly any of the last 8 attempts, everyone pauses: as long as the server asks, or longer
+   each time. Then one attempt probes, until one is not refused within a second.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Final
 
 import attrs
 
-from aimlapi_images.models import ThrottleMode, ThrottleState
+from aimlapi_images.events import ThrottleMode, ThrottleState
 
 TOLERANCE: Final = 1e-4  # seconds by which a timer may fire early
 _RAMP: Final = 16.0  # starts at once, and per second, before anything is known; doubles each second

@@ -22,10 +22,11 @@ from typing import Final
 
 import attrs
 
+from aimlapi_images import events
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
+from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
 from aimlapi_images.dispatch.delivery import Delivery, broken_payload
 from aimlapi_images.dispatch.log_lookup import LogLookup
@@ -33,19 +34,8 @@ from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import (
-    AttemptStarted,
-    Delivered,
-    Event,
-    Failed,
-    Generated,
-    Reporter,
-    Retrying,
-    ThrottleChanged,
-    Unknown,
-)
 from aimlapi_images.media.sinks import SinkSet
-from aimlapi_images.models import GeneratedImage
+from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
@@ -62,7 +52,7 @@ class Pipeline:
     ledger: Ledger
     retry: Retry
     log: LogLookup
-    report: Reporter
+    report: events.Reporter
     threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
     _attempts: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
@@ -80,7 +70,7 @@ class Pipeline:
         progress = Progress()
         try:
             with self._reserved(order):
-                async with SinkSet(order.to, self.threads) as sinks:
+                async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
                     failure = await self._until_fetched(order, deadline, sinks, progress)
                     if progress.delivery is not None:
                         image = await progress.delivery.finish(failure)
@@ -89,10 +79,10 @@ class Pipeline:
                         billed = failure.may_be_billed or progress.may_be_billed
                         raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
-            event = Unknown if error.may_be_billed and progress.delivery is None else Failed
+            event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error))
             raise
-        await self._report_paid(Delivered(order.id, image), progress)
+        await self._report_paid(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
             raise NotSavedError(
                 f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
@@ -101,6 +91,20 @@ class Pipeline:
                 order=order.id,
             ) from progress.observer_error
         return image
+
+    async def fetch(self, url: str, order: Order, deadline: float | None = None) -> GeneratedImage:
+        """Steps 6 and 7 alone, for an image that is paid for."""
+        with self._reserved(order):
+            async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
+                answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
+                delivery = Delivery(order, answer, 0, time.monotonic())
+                failure = None
+                try:
+                    async with asyncio.timeout(deadline):
+                        await delivery.fetch(self.downloader, self.retry, sinks)
+                except TimeoutError as error:
+                    failure = Progress("download", delivery=delivery).deadline_failure(deadline, error)
+                return await delivery.finish(failure)
 
     async def _until_fetched(
         self, order: Order, deadline: float | None, sinks: SinkSet, progress: Progress
@@ -118,7 +122,7 @@ class Pipeline:
                 delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
                 progress.phase = "observer"
                 urls = delivery.missing_urls
-                event = Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
                 await delivery.fetch(self.downloader, self.retry, sinks)
@@ -132,7 +136,7 @@ class Pipeline:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
         result = await self._in_turn(order, ticket, sinks, progress)
         if (state := self.throttle.change()) is not None:
-            await self._report_paid(ThrottleChanged(order.id, state), progress)
+            await self._report_paid(events.ThrottleChanged(order.id, state), progress)
         return result
 
     async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
@@ -145,11 +149,14 @@ class Pipeline:
             progress.attempts += 1
             number = self._next_number(order.id)
             sent = SentAttempt(number, order.request_id(number))
-            await self.report(AttemptStarted(order.id, progress.attempts, sent.request_id))
+            await self.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
             except BaseException:  # cancelled, or the deadline passed
+                events.logger.warning(
+                    "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
+                )
                 self.ledger.charge_unknown(order.kind)
                 raise
             if not isinstance(result, Failure):
@@ -211,17 +218,17 @@ class Pipeline:
         return number
 
     async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await self.report(Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        await self.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
         progress.phase = "backoff"
 
-    async def _report_paid(self, event: Event, progress: Progress) -> None:
+    async def _report_paid(self, event: events.Event, progress: Progress) -> None:
         """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
             await self.report(event)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, event: Failed) -> None:
+    async def _report_failure(self, event: events.Failed) -> None:
         """Report how the order ended. A failing observer must not hide it."""
         try:
             await self.report(event)

@@ -7,7 +7,6 @@ whole client and not to one order, and such refusals do not use up attempts.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
@@ -79,18 +78,17 @@ class Retry:
             The first success, or the last failure.
         """
         failures = 0
-        for _ in itertools.count():
+        while True:
             result = await attempt()
             if not isinstance(result, Failure):
-                break
+                return result
             failures += not (throttled and result.outcome is Outcome.LATER)
             wait = decide(self.policy, result, failures, self.chance(), throttled=throttled)
             if wait is None:
-                break
+                return result
             if before_wait is not None:
                 await before_wait(result, wait)
             await self.sleep(wait)
-        return result
 
     async def result(self, attempt: Callable[[], Awaitable[ResultT | Failure]]) -> ResultT:
         """Like `run`, but raise the error of the last failure."""

@@ -21,7 +21,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.budget import Ledger
 from aimlapi_images.dispatch.pace import TOLERANCE, Pace
 from aimlapi_images.dispatch.retry import RetryPolicy, stops_all
-from aimlapi_images.models import ThrottleMode, ThrottleState
+from aimlapi_images.events import ThrottleMode, ThrottleState
 
 
 class Ticket(NamedTuple):
@@ -122,7 +122,7 @@ class Throttle:
     def _learn(self, result: object, number: int, started: float) -> None:
         if isinstance(result, Failure) and stops_all(self._policy, result):
             message = f"not sent, as another order was refused: {result.message}"
-            refusal = attrs.evolve(result, outcome=Outcome.REFUSED, message=message)
+            refusal = attrs.evolve(result, outcome=Outcome.REFUSED, message=message)  # not to be queued again
             waiting, self._queue = self._queue, []
             for waiter in waiting:
                 if not waiter.ready.done():
