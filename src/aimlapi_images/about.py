@@ -15,4 +15,4 @@ def package_version() -> str:
 
 def needs_extra(what: str, extra: str) -> str:
     """A message about a missing optional dependency. The package is in no index, so it is installed from its folder."""
-    return f'{what} needs the extra "{extra}": in the project\'s folder, run  pip install ".[{extra}]"'
+    return f'{what} needs the extra "{extra}": in the project\'s folder, run pip install ".[{extra}]"'
