@@ -13,6 +13,8 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded
 from aimlapi_images.errors import DownloadError
+from aimlapi_images.media.formats import IncompleteImageError
+from aimlapi_images.media.json_values import shorten, shorten_url
 from aimlapi_images.media.sinks import Sink, SinkSet
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
@@ -40,15 +42,16 @@ class Downloader:
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def fetch(self, url: str, sinks: SinkSet) -> Sink | Failure:
-        """Try once to fetch an image into a new sink. A failure keeps the URL, since the image is paid for."""
+        """Try once to fetch an image into a new sink. A failure keeps the URL, and what arrived: it is paid for."""
         sink = sinks.open()
         try:
             async with self._slots:
                 await self._fetch(httpx.URL(url), sink)
             return sink
         except Exception as error:
+            part = b"" if isinstance(error, _TooLargeError) else await sink.rescue()
             await sink.discard()
-            return _failure(error, url)
+            return _failure(error, url, part)
 
     async def _fetch(self, url: httpx.URL, sink: Sink) -> None:
         for _ in range(1 + MAX_REDIRECTS):
@@ -64,6 +67,12 @@ class Downloader:
                     raise _RefusedError(response)
                 async with self._bodies.slot():
                     await _read(response, sink)
+                try:
+                    await sink.check()
+                except IncompleteImageError:
+                    raise
+                except ValueError:
+                    pass  # not an image: fetching it again is pointless, and `Sink.finish` says so
                 return
             finally:
                 await response.aclose()
@@ -101,24 +110,25 @@ async def _read(response: httpx.Response, sink: Sink) -> None:
         await sink.drain()
 
 
-def _failure(error: Exception, url: str) -> Failure:
+def _failure(error: Exception, url: str, part: bytes) -> Failure:
     """What a failed download means. Only problems that may pass are worth another try."""
     if isinstance(error, _RefusedError):
         transient = error.transient
     else:
-        transient = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
-    ours = isinstance(error, _RefusedError | _TooLargeError | UntrustedURLError)
-    reason = str(error) if ours else describe(error)
+        transient = isinstance(error, httpx.TransportError | IncompleteImageError)
+        transient = transient and not isinstance(error, httpx.UnsupportedProtocol)
+    ours = isinstance(error, _RefusedError | _TooLargeError | UntrustedURLError | IncompleteImageError)
+    reason = shorten(str(error)) if ours else describe(error)
     # A URL that is refused here is not recommended either.
-    advice = f"Its URL is {url}" if isinstance(error, UntrustedURLError) else f"Fetch it soon from {url}"
+    advice = "Its URL is" if isinstance(error, UntrustedURLError) else "Fetch it soon from"
     return Failure(
         outcome=Outcome.FAILED if transient else Outcome.REFUSED,
         error_type=DownloadError,
         message=(
-            f"the image is generated and paid for, but could not be fetched: {reason}. {advice}; "
+            f"the image is generated and paid for, but could not be fetched: {reason}. {advice} {shorten_url(url)}; "
             f"generating it again would be billed again"
         ),
-        details={"url": url, "urls": (url,), "may_be_billed": True},
+        details={"url": url, "urls": (url,), "data": part, "may_be_billed": True},
         retry_after=getattr(error, "retry_after", None),
         cause=error,
     )
