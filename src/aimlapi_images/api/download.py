@@ -67,13 +67,10 @@ class Downloader:
                     raise _RefusedError(response)
                 async with self._bodies.slot():
                     await _read(response, sink)
-                try:
-                    await sink.check()
-                except IncompleteImageError:
-                    raise
-                except ValueError:
-                    pass  # not an image: fetching it again is pointless, and `Sink.finish` says so
-                return
+                problem = await sink.problem()
+                if isinstance(problem, IncompleteImageError):
+                    raise problem
+                return  # even if it is not an image: another try is pointless, and `Sink.finish` says so
             finally:
                 await response.aclose()
         raise UntrustedURLError(f"more than {MAX_REDIRECTS} redirects")

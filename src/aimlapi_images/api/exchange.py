@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -14,7 +14,6 @@ from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
-from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.json_decoder import (
     MAX_BODY_BYTES,
     BodyDecoder,
@@ -144,19 +143,10 @@ class Exchange:
             except httpx.RequestError as error:
                 cut = error
         document = decoder.finish()
-        if cut is not None and not await _any_complete(decoder.payloads.values()):
-            raise cut
+        if cut is not None and all([await payload.sink.problem() for payload in decoder.payloads.values()]):
+            raise cut  # unless it brought a complete image before that
         body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, body, document, decoder.payloads)
-
-
-async def _any_complete(payloads: Iterable[Payload]) -> bool:
-    """Whether an answer that was cut off brought a whole image before that."""
-    for payload in payloads:
-        with suppress(ValueError, OSError):
-            await payload.sink.check()
-            return True
-    return False
 
 
 def describe(error: Exception) -> str:

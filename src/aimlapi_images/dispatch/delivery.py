@@ -143,27 +143,22 @@ async def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
     entries: list[ImageEntry] = []
     failures: list[Failure] = []
     for entry in answer.entries:
-        usable = entry
-        if entry.payload is not None:
-            try:
-                await entry.payload.sink.check()
-            except ValueError as error:
-                if entry.url is None:
-                    failures.append(await _invalid(entry, entry.payload.sink, error, answer))
-                usable = attrs.evolve(entry, payload=entry.payload if entry.url is None else None)
-            except OSError:
-                pass  # of a disk that fails: `Delivery.finish` tells
-        entries.append(usable)
+        problem = await entry.payload.sink.problem() if entry.payload else None
+        if entry.payload and problem and not entry.url:
+            failures.append(await _invalid(entry, entry.payload.sink, problem, answer))
+        entries.append(attrs.evolve(entry, payload=None) if problem and entry.url else entry)
     return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
 
 
 async def _invalid(entry: ImageEntry, sink: Sink, error: ValueError, answer: ImageAnswer) -> Failure:
+    """The failure that bytes mean which are not a whole image."""
     source = f" from {shorten_url(entry.url)}" if entry.payload is None and entry.url else ""
     problem = f"{entry.payload.problem}; " if entry.payload is not None and entry.payload.problem else ""
+    reason = f"the payload{source} is not a valid image: {problem}{error}"
     return Failure(
         outcome=Outcome.UNKNOWN,
         error_type=DecodeError,
-        message=f"the payload{source} is not a valid image: {problem}{error}. It is paid for, and in this error's `data`",
+        message=f"{reason}. It is paid for, and in this error's `data`",
         details={"data": await sink.rescue(), "url": entry.url, "inference_id": answer.inference_id},
         cause=error,
     )

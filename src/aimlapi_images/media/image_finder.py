@@ -15,7 +15,8 @@ _MOST_GUESSES: Final = 10
 _URL: Final = re.compile(r"""https?:(?:\\*/){2}[^\s"'<>()]+""")
 _IMAGE_URL: Final = re.compile(r"\.(?:png|jpe?g|webp|gif)(?:[?#]|$)", re.IGNORECASE)
 _IMAGE_FIELD: Final = re.compile(
-    r"^(?!.*(?:error|doc|help|status|prompt)).* (?:\w*(?:image|img)\w*|\w*ur[li]s?|src|href|link|data|outputs?|results?) ",
+    r"^(?!.*(?:error|doc|help|status|prompt))"
+    r".* (?:\w*(?:image|img)\w*|\w*ur[li]s?|src|href|link|data|outputs?|results?) ",
     re.IGNORECASE,
 )
 

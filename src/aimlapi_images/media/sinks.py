@@ -92,7 +92,16 @@ class Sink:
             IncompleteImageError: The end of the image is missing.
             ValueError: The bytes are not an image.
         """
-        return await self._run(self._check)
+        return await self._run(self._check) if self._on_disk else self._check()
+
+    async def problem(self) -> ValueError | None:
+        """Why the bytes are not a complete image, or `None`. What the disk says is left to `finish`."""
+        with suppress(OSError):
+            try:
+                await self.check()
+            except ValueError as error:
+                return error
+        return None
 
     async def finish(self, number: int = 1) -> ImageFile:
         """Check the image; with a target, write it, sync it and give it its name.
@@ -127,7 +136,7 @@ class Sink:
         return _now(operation) if self._target is None else self._threads.run(locked)
 
     def _write_out(self) -> None:
-        if self._discarded or self._error is not None or self._target is None:
+        if self._discarded or self._error is not None or self._target is None or not self._buffer.tell():
             return
         data, self._buffer = memoryview(self._buffer.getvalue()), io.BytesIO()
         try:
