@@ -85,7 +85,7 @@ FOUND: dict[str, tuple[str, Any, list[bytes]]] = {
     "cut off behind the image": (entry(B64).partition(B64)[0] + B64, None, [PIXEL]),
     "cut off behind the string": (entry(B64).partition(", ")[0], None, [PIXEL]),
     "text behind it": (entry("QUJD") + "\n<html>", {"data": [{"b64_json": "<image 1>", "url": None}]}, [b"ABC"]),
-    "raw control characters": (f'{{"a": "b\n\x00c", "image": "{B64}"}}', {"a": "b\n\0c", "image": "<image 1>"}, [PIXEL]),
+    "raw control characters": (f'{{"a": "b\n\0", "image": "{B64}"}}', {"a": "b\n\0", "image": "<image 1>"}, [PIXEL]),
     "not a number": (f'{{"a": -Infinity, "image": "{B64}"}}', {"a": -float("inf"), "image": "<image 1>"}, [PIXEL]),
     "a number too long to read": (f'{{"a": {"1" * 5000}, "image": "{B64}"}}', None, [PIXEL]),
     "deep nesting": (f'{{"image": "{B64}", "a": {"[" * 200_000}', None, [PIXEL]),

@@ -25,13 +25,12 @@ _TRANSIENT: Final = (202, 403, 404, 408, 425, 429)
 
 
 class Downloader:
-    """Fetches generated images, with a client that has no key.
+    """Fetches generated images.
 
     Args:
         http: A client that sends neither the key nor cookies.
         api_url: The API's address. Images at the same origin may come over plain HTTP.
-        max_concurrency: Number of downloads at a time. The throttle limits generations only, so a slow image host
-            would otherwise pile up connections.
+        max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
     """
 
@@ -49,7 +48,7 @@ class Downloader:
                 await self._fetch(httpx.URL(url), sink)
             return sink
         except Exception as error:
-            part = b"" if isinstance(error, _TooLargeError) else await sink.rescue()
+            part = await sink.rescue() if sink.size <= MAX_IMAGE_BYTES else b""
             await sink.discard()
             return _failure(error, url, part)
 
@@ -63,14 +62,16 @@ class Downloader:
                 if response.next_request is not None:
                     url = response.next_request.url
                     continue
-                if response.status_code != 200:
-                    raise _RefusedError(response)
+                status = response.status_code
+                if status != 200:
+                    raise _UnusableAnswerError(
+                        f"HTTP {status} from {response.url.host}",
+                        transient=status in _TRANSIENT or status >= 500,
+                        retry_after=retry_after(response.headers),
+                    )
                 async with self._bodies.slot():
                     await _read(response, sink)
-                problem = await sink.problem()
-                if isinstance(problem, IncompleteImageError):
-                    raise problem
-                return  # even if it is not an image: another try is pointless, and `Sink.finish` says so
+                return
             finally:
                 await response.aclose()
         raise UntrustedURLError(f"more than {MAX_REDIRECTS} redirects")
@@ -86,35 +87,35 @@ class Downloader:
         return guarded(url)
 
 
-class _RefusedError(Exception):
+class _UnusableAnswerError(Exception):
     """The image host answered with something else than the image."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(f"HTTP {response.status_code} from {response.url.host}")
-        self.transient = response.status_code in _TRANSIENT or response.status_code >= 500
-        self.retry_after = retry_after(response.headers)
-
-
-class _TooLargeError(Exception):
-    """The image exceeds `MAX_IMAGE_BYTES`."""
+    def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 async def _read(response: httpx.Response, sink: Sink) -> None:
     async for piece in response.aiter_bytes():
         sink.write(piece)
         if sink.size > MAX_IMAGE_BYTES:
-            raise _TooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
+            raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes")
         await sink.drain()
+    problem = await sink.problem()
+    if isinstance(problem, IncompleteImageError):
+        raise problem
+    # Something that is not an image at all is not worth another try: `Sink.finish` says so.
 
 
 def _failure(error: Exception, url: str, part: bytes) -> Failure:
     """What a failed download means. Only problems that may pass are worth another try."""
-    if isinstance(error, _RefusedError):
+    if isinstance(error, _UnusableAnswerError):
         transient = error.transient
     else:
         transient = isinstance(error, httpx.TransportError | IncompleteImageError)
         transient = transient and not isinstance(error, httpx.UnsupportedProtocol)
-    ours = isinstance(error, _RefusedError | _TooLargeError | UntrustedURLError | IncompleteImageError)
+    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError | IncompleteImageError)
     reason = shorten(str(error)) if ours else describe(error)
     # A URL that is refused here is not recommended either.
     advice = "Its URL is" if isinstance(error, UntrustedURLError) else "Fetch it soon from"

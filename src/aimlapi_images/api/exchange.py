@@ -14,11 +14,7 @@ from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
-from aimlapi_images.media.json_decoder import (
-    MAX_BODY_BYTES,
-    BodyDecoder,
-    BodyTooLargeError,
-)
+from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, BodyDecoder, BodyTooLargeError
 from aimlapi_images.media.json_values import shorten
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
@@ -125,7 +121,7 @@ class Exchange:
     async def _read(self, response: httpx.Response, sinks: SinkSet | None, max_images: int) -> HTTPAnswer:
         # Servers repeat what they were sent, the key included.
         headers = {
-            name: self.auth.redact(value.encode()).decode()[:_MAX_HEADER] for name, value in response.headers.items()
+            name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
         }
         if not response.is_success:
             return HTTPAnswer(response.status_code, headers, self.auth.redact(await _read_start(response)))

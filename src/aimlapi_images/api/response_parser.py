@@ -28,14 +28,20 @@ from aimlapi_images.errors import (
 )
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.image_finder import ImageEntry, find_images
-from aimlapi_images.media.json_values import mapping, number, sequence, shorten, text
+from aimlapi_images.media.json_values import mapping, number, parsed, sequence, shorten, text
 from aimlapi_images.models import Usage
 
 _MAX_BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
 _MAX_MESSAGE: Final = 1_000  # characters of what the API says in a message
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
-_PROXY_STATUSES: Final = (504, *range(520, 528), 530)
+_ERROR_TYPES: Final[Mapping[int, type[APIStatusError]]] = {
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    404: NotFoundError,
+    429: RateLimitError,
+    **dict.fromkeys((504, *range(520, 528), 530), ProxyTimeoutError),
+}
 _NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
     407: "a proxy on the way asks for a login",
@@ -130,20 +136,9 @@ def status_failure(answer: HTTPAnswer) -> Failure:
 def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:
     if 400 <= status < 500 and any(each in (code, *message.split()) for each in _CONTENT_POLICY_CODES):
         return ContentPolicyError
-    match status:
-        case 401:
-            return AuthenticationError
-        case 402:
-            return InsufficientCreditsError
-        case 403 if any(word in message for word in ("credit", "balance", "top up")):
-            return InsufficientCreditsError
-        case 404:
-            return NotFoundError
-        case 429:
-            return RateLimitError
-        case _ if status in _PROXY_STATUSES:
-            return ProxyTimeoutError
-    return ServerError if status >= 500 else APIStatusError
+    if status == 403 and any(word in message for word in ("credit", "balance", "top up")):
+        return InsufficientCreditsError
+    return _ERROR_TYPES.get(status) or (ServerError if status >= 500 else APIStatusError)
 
 
 def _outcome(error_type: type[APIStatusError], status: int, wait: float | None, *, from_api: bool) -> Outcome:
@@ -167,18 +162,17 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     Returns:
         Seconds to wait, 0 or more; `None` if the headers do not say, or are malformed.
     """
+    value, milliseconds = headers.get("retry-after", ""), headers.get("retry-after-ms")
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return _not_negative(float(milliseconds) / 1000)
-        value = headers.get("retry-after", "")
+        seconds = float(milliseconds or value) / (1000 if milliseconds else 1)
+    except ValueError:
         try:
-            return _not_negative(float(value))
-        except ValueError:
-            date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return _not_negative((date - (now or datetime.now(UTC))).total_seconds())
+            date = parsedate_to_datetime("" if milliseconds else value)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (date - (now or datetime.now(UTC))).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds == seconds else None
 
 
 def _meaning(answer: HTTPAnswer) -> str:
@@ -207,16 +201,10 @@ def _cost(*values: object) -> float | None:
     return next((found for found in map(number, values) if found is not None and found >= 0), None)
 
 
-def _not_negative(seconds: float) -> float | None:
-    return None if seconds != seconds else max(0.0, seconds)
-
-
 def _decoded(body: bytes) -> object:
     """A body as JSON, or the beginning of its text."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body[: 4 * _MAX_BODY_KEPT].decode("utf-8", "replace")[:_MAX_BODY_KEPT]
+    document = parsed(body)
+    return body[: 4 * _MAX_BODY_KEPT].decode("utf-8", "replace")[:_MAX_BODY_KEPT] if document is None else document
 
 
 def _start(body: bytes) -> str:

@@ -9,13 +9,13 @@ in the JSON around it loses a paid image. In the documented field, any text coun
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Final
 
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.formats import signature
+from aimlapi_images.media.json_values import parsed
 from aimlapi_images.media.sinks import Sink
 
 MAX_SKELETON_BYTES: Final = 4 * 2**20
@@ -37,7 +37,6 @@ _ESCAPED_SPACE: Final = re.compile(rb"\\\\*+[bfnrt]")
 _ESCAPED_SLASH: Final = re.compile(rb"\\\\*+/")
 _ESCAPED_CODE: Final = re.compile(rb"\\\\*+u([0-9A-Fa-f]{4})")
 _INCOMPLETE_ESCAPE: Final = re.compile(rb"\\{1,9}(?:u[0-9A-Fa-f]{0,3})?\Z")
-_JSON: Final = json.JSONDecoder(strict=False)
 
 
 class BodyTooLargeError(Exception):
@@ -47,11 +46,7 @@ class BodyTooLargeError(Exception):
 class BodyDecoder:
     """Decodes a response body that arrives in chunks of any size.
 
-    Args:
-        open_sink: Opens a sink for the next image.
-        max_skeleton: Limit in bytes for everything but images.
-        max_payload: Limit in bytes for one decoded image. A larger one has a problem.
-        max_body: Limit in bytes for the whole body.
+    `open_sink` opens a sink for the next image. The limits are in bytes; a decoded image above its limit has a problem.
 
     Attributes:
         payloads: All images in order of arrival, by the name that replaces their text in the skeleton.
@@ -95,18 +90,12 @@ class BodyDecoder:
     def finish(self) -> object:
         """Parse the skeleton after the last chunk.
 
-        Faults that leave no doubt about the meaning are ignored: broken UTF-8, raw control characters in strings, and
-        whatever follows the document.
-
         Returns:
             The JSON document, with a name from `payloads` in place of each image's text; `None` if it is not JSON.
         """
         if self._payload is not None:
             self._payload.finish()
-        try:
-            return _JSON.raw_decode(self.skeleton.decode("utf-8", "replace").lstrip("\ufeff \t\r\n"))[0]
-        except (ValueError, RecursionError):
-            return None
+        return parsed(self.skeleton)
 
     def _read_skeleton(self, chunk: bytes) -> bytes:
         """Read up to the beginning of an image, or to the end of the chunk. Returns what is left to read."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+_JSON: Final = json.JSONDecoder(strict=False)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
+
+
+def parsed(body: bytes | bytearray) -> object:
+    """A body as JSON, or `None`. Broken UTF-8, control characters and text after an object or a list do not matter."""
+    words = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    try:
+        document, end = _JSON.raw_decode(words)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict | list) or not words[end:].strip() else None
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -26,14 +26,7 @@ ResultT = TypeVar("ResultT")
 
 @attrs.frozen
 class ImageFile:
-    """A finished image, either in memory or in a file.
-
-    Attributes:
-        format: Format, width and height, read from the bytes.
-        size: Size in bytes.
-        data: The bytes, if they are in memory.
-        path: The file, if they are not.
-    """
+    """A finished image of `size` bytes, either in memory (`data`) or in a file (`path`)."""
 
     format: ImageFormat
     size: int
@@ -45,23 +38,19 @@ class Sink:
     """Takes the bytes of one image: into memory, or into a temporary file beside its target.
 
     `write` never blocks, so that a parser can call it; `drain` lets a slow disk keep up. Every sink ends with
-    `finish` or `discard`. File operations run in the client's threads. The temporary file is created with the first
-    full piece. If the disk fails or is full, the bytes that are not written yet stay in memory.
+    `finish` or `discard`. If the disk fails or is full, the bytes that are not written yet stay in memory.
 
     Args:
         target: The path asked for, or `None` for memory. The format decides its extension.
         threads: Run the file operations.
         overwrite: Replace an existing file.
         piece_bytes: How many bytes `drain` lets accumulate in memory before it writes them.
-
-    Attributes:
-        size: Number of bytes written so far.
     """
 
     def __init__(
         self, target: Path | None, threads: Threads, *, overwrite: bool = False, piece_bytes: int = PIECE_BYTES
     ) -> None:
-        self.size = 0
+        self.size = 0  # bytes taken so far
         self._target = target
         self._overwrite = overwrite
         self._threads = threads
@@ -86,12 +75,7 @@ class Sink:
             await self._run(self._write_out)
 
     async def check(self) -> ImageFormat:
-        """Read the format of a complete image.
-
-        Raises:
-            IncompleteImageError: The end of the image is missing.
-            ValueError: The bytes are not an image.
-        """
+        """Read the format of a complete image. Raises as `read_whole_image` does."""
         return await self._run(self._check) if self._on_disk else self._check()
 
     async def problem(self) -> ValueError | None:
@@ -112,9 +96,8 @@ class Sink:
             number: The image's position in the response, counted from 1. The second one becomes `fox-2.png`.
 
         Raises:
-            ValueError: See `check`.
-            FileExistsError: The target exists.
-            OSError: The file could not be written. `rescue` still returns the bytes.
+            ValueError: The bytes are not a complete image.
+            OSError: The file could not be written, or exists. `rescue` still returns the bytes.
         """
         return await self._run(lambda: self._finish(number))
 
