@@ -185,6 +185,8 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
     ("another field, below", {"result": {"images": [{"base64": ENCODED}]}, "url": "https://a/b"}, PIXEL, None),
     ("a bare list", [ENCODED], PIXEL, None),
     ("a bare string", ENCODED, PIXEL, None),
+    ("a URL in place of base64", {"data": [{"b64_json": "https://a/b"}]}, None, "https://a/b"),
+    ("a list of URLs as URL", {"data": [{"url": ["https://a/b"]}]}, None, "https://a/b"),
     ("a nested URL", {"data": [{"url": {"url": "https://a/b"}}]}, None, "https://a/b"),
     ("a URL in another field", {"status": "ok", "image": "https://a/b"}, None, "https://a/b"),
     ("a list of URLs", {"output": ["https://a/b"]}, None, "https://a/b"),

@@ -70,6 +70,10 @@ FOUND: dict[str, tuple[str, Any, list[bytes]]] = {
     "other data URLs": ('["data:text/html;base64,QUJD"]', ["data:text/html;base64,QUJD"], []),
     "text like an image": ('["/9j/ is how a JPEG begins", "RIFF"]', ["/9j/ is how a JPEG begins", "RIFF"], []),
     "Markdown": (f'["![fox](data:image/png;base64,{B64}) [b](c)"]', ["![fox](<image 1>) [b](c)"], [PIXEL]),
+    "a tag": (f"<image>{B64}</image>", None, [PIXEL]),
+    "an HTML page": (f'<img src="data:image/png;base64,{B64}">', None, [PIXEL]),
+    "a key that comes twice": (f'{{"b64_json": "{B64}", "b64_json": null}}', {"b64_json": None}, [PIXEL]),
+    "an address": ('{"b64_json": "https://a/b"}', {"b64_json": "https://a/b"}, []),
     "line breaks": (entry("QU\\nJD\\r\\nQUJD"), {"data": [{"b64_json": "<image 1>", "url": None}]}, [b"ABCABC"]),
     "raw line breaks": (entry("QU\nJD\r\nQUJD"), {"data": [{"b64_json": "<image 1>", "url": None}]}, [b"ABCABC"]),
     "JSON in JSON": (
@@ -244,3 +248,10 @@ def test_an_image_at_the_limit_is_complete() -> None:
 def test_everything_has_a_limit(body: bytes, limit: dict[str, int], message: str) -> None:
     with pytest.raises(BodyTooLargeError, match=message):
         fed([body], **limit)
+
+
+@pytest.mark.parametrize("text", ["\\", "\\u00", '"', "'\\", "=", "\\n", " "])
+async def test_a_long_body_of_the_same_characters_takes_no_longer_than_others(text: str) -> None:
+    _, images = await outcome(pieces_of(b'{"b64_json":"A' + text.encode() * 500_000, [65_536]))
+
+    assert [data for _, data, _ in images] == [b""]

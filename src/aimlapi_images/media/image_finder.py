@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -11,12 +12,13 @@ import attrs
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.json_values import mapping, text
 
+_MOST_URLS: Final = 1_000  # that are considered
 _MOST_GUESSES: Final = 10
 _URL: Final = re.compile(r"""https?:(?:\\*/){2}[^\s"'<>()]+""")
 _IMAGE_URL: Final = re.compile(r"\.(?:png|jpe?g|webp|gif)(?:[?#]|$)", re.IGNORECASE)
 _IMAGE_FIELD: Final = re.compile(
     r"^(?!.*(?:error|doc|help|status|prompt))"
-    r".* (?:\w*(?:image|img)\w*|\w*ur[li]s?|src|href|link|data|outputs?|results?) ",
+    r".* (?:\w*(?:image|img|b64)\w*|\w*ur[li]s?|src|href|link|data|outputs?|results?) ",
     re.IGNORECASE,
 )
 
@@ -62,7 +64,8 @@ def _documented(fields: Mapping[str, Any], payloads: Mapping[str, Payload]) -> I
 
 
 def _urls(document: object) -> list[str]:
-    found = [(path, url.replace("\\", "")) for path, words in _strings(document) for url in _URL.findall(words)]
+    every = ((path, url.replace("\\", "")) for path, words in _strings(document) for url in _URL.findall(words))
+    found = list(islice(every, _MOST_URLS))
     named = [url for path, url in found if _IMAGE_FIELD.search(path)]
     best = list(filter(_IMAGE_URL.search, named)) or named or [url for _, url in found if _IMAGE_URL.search(url)]
     return list(dict.fromkeys(best))[:_MOST_GUESSES]

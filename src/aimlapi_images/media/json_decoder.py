@@ -25,17 +25,26 @@ MAX_BODY_BYTES: Final = 96 * 2**20
 
 _MOST_PAYLOADS: Final = 100
 _LONGEST_START: Final = 400  # bytes that `_START` may need to match
-# `b64_json` with a value; or a quote or a parenthesis, or nothing at all, before a data URL of an image or the base64
-# of a PNG, JPEG, WebP or GIF. Slashes may be escaped.
+# Where an image's text begins. Slashes may be escaped.
 _START: Final = re.compile(
-    rb"""(?:"b64_json"\s{0,99}:\s{0,99}"(?!")|(?:\A|["'(])(?=(?:\s|\\+[nrt]){0,9}(?:(?i:data:image\\*/)|"""
-    rb"""iVBORw0KGgo|\\*[/_]9j\\*[/_](?:\\*[\w+/-]){8}|UklGR(?:\\*[\w+/-]){6}XRUJQ|R0lGOD[dl]h)))(?=.)""",
-    re.DOTALL,
+    rb"""
+    (?: "b64_json" \s{0,99} : \s{0,99} " (?!["h])            # any value but an empty one or a web address
+      | (?: \A | ["'(>] ) (?= (?: \s | \\+[nrt] ){0,9} (?:  # anywhere: the beginning of
+            (?i: data:image \\*/ )                          # a data URL
+          | iVBORw0KGgo                                     # a PNG
+          | \\*[/_] 9j \\*[/_] (?: \\*[\w+/-] ){8}           # a JPEG
+          | UklGR (?: \\*[\w+/-] ){6} XRUJQ                 # a WebP
+          | R0lGOD[dl]h                                     # a GIF
+        )))
+    (?=.)
+    """,
+    re.DOTALL | re.VERBOSE,
 )
+_CLOSING: Final = {b"'": b"'", b"(": b")", b">": b"<"}
 # Escapes that matter to base64. A body that is JSON within JSON escapes them more than once.
-_ESCAPED_SPACE: Final = re.compile(rb"\\\\*+[bfnrt]")
-_ESCAPED_SLASH: Final = re.compile(rb"\\\\*+/")
-_ESCAPED_CODE: Final = re.compile(rb"\\\\*+u([0-9A-Fa-f]{4})")
+_ESCAPED_SPACE: Final = re.compile(rb"\\\\{0,8}[bfnrt]")
+_ESCAPED_SLASH: Final = re.compile(rb"\\\\{0,8}/")
+_ESCAPED_CODE: Final = re.compile(rb"\\\\{0,8}u([0-9A-Fa-f]{4})")
 _INCOMPLETE_ESCAPE: Final = re.compile(rb"\\{1,9}(?:u[0-9A-Fa-f]{0,3})?\Z")
 
 
@@ -104,7 +113,7 @@ class BodyDecoder:
             return self._begin(0, None)
         start = _START.search(self.skeleton, self._scanned)
         if start is not None:
-            return self._begin(start.end(), {b"'": b"'", b"(": b")"}.get(start[0][-1:], b'"'))
+            return self._begin(start.end(), _CLOSING.get(start[0][-1:], b'"'))
         self._scanned = max(self._scanned, len(self.skeleton) - _LONGEST_START)
         return b""
 
