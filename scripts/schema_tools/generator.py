@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from schema_tools.merge import merge, name_requests, operations, promote_titles,
 from schema_tools.normalize import normalize
 from schema_tools.overlay import apply_overlay
 from schema_tools.source import SOURCES, read_schema, read_sources, schema_files
+from schema_tools.templates import write_templates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = "aimlapi_rest"
@@ -129,10 +131,13 @@ def generate(openapi: Path, target: Path) -> list[str]:
     (target / SCHEMAS).mkdir()
     for name, content in request_schemas(built.document).items():
         (target / SCHEMAS / f"{name}.json").write_text(_as_json(content), encoding=TEXT_ENCODING, newline="\n")
-    _run(
-        *("openapi_python_client", "generate", "--path", str(schema), "--config", str(openapi / "generator.yaml")),
-        *("--meta", "none", "--output-path", str(target), "--overwrite", "--fail-on-warning"),
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        templates = write_templates(Path(scratch) / "templates")
+        _run(
+            *("openapi_python_client", "generate", "--path", str(schema), "--config", str(openapi / "generator.yaml")),
+            *("--meta", "none", "--output-path", str(target), "--overwrite", "--fail-on-warning"),
+            *("--custom-template-path", str(templates)),
+        )
     ruff = ("--isolated", "--no-cache", "--quiet", "--target-version=py311", "--line-length=110")
     _run("ruff", "check", "--fix-only", "--select=I,F401,UP", "--exit-zero", *ruff, str(target))
     _run("ruff", "format", *ruff, str(target))

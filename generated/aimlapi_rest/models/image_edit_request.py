@@ -170,7 +170,7 @@ class ImageEditRequest:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
         model = check_image_edit_request_model(d.pop("model"))
 
         prompt = d.pop("prompt")
