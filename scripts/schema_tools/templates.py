@@ -14,7 +14,9 @@ from schema_tools import SchemaError
 
 _TYPE: Final = "{{ return_string | as_unembedded_code }}"
 _PARSE: Final = "def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response)"
-_BUILD: Final = f"def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[{_TYPE}]"
+_BUILD: Final = (
+    f"def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[{_TYPE}]"
+)
 _LENIENT: Final = f"""\
 {_PARSE} -> {_TYPE} | None:
     try:

@@ -33,20 +33,8 @@ from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:  # a value that the schema no longer has must not keep the rest from loading
-    from aimlapi_rest.models import (
-        GetLogsLogStatus,
-        ImageEditRequestBackground,
-        ImageEditRequestOutputFormat,
-        ImageEditRequestQuality,
-        ImageEditRequestResponseFormat,
-        ImageEditRequestSize,
-        ImageGenerationRequestBackground,
-        ImageGenerationRequestModeration,
-        ImageGenerationRequestOutputFormat,
-        ImageGenerationRequestQuality,
-        ImageGenerationRequestResponseFormat,
-        ImageGenerationRequestSize,
-    )
+    from aimlapi_rest.fields import Background, Moderation, OutputFormat, Quality, ResponseFormat, Size
+    from aimlapi_rest.models import GetLogsLogStatus
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
@@ -147,14 +135,15 @@ class ImageClient:
         prompt: str,
         *,
         model: str = DEFAULT_MODEL,
-        size: ImageGenerationRequestSize | None = None,
-        quality: ImageGenerationRequestQuality | None = None,
-        background: ImageGenerationRequestBackground | None = None,
-        moderation: ImageGenerationRequestModeration | None = None,
-        output_format: ImageGenerationRequestOutputFormat | None = None,
+        size: Size | str | None = None,
+        quality: Quality | str | None = None,
+        background: Background | str | None = None,
+        moderation: Moderation | str | None = None,
+        output_format: OutputFormat | str | None = None,
         output_compression: int | None = None,
-        response_format: ImageGenerationRequestResponseFormat | None = None,
+        response_format: ResponseFormat | str | None = None,
         options: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
         deadline: float | None = None,
         order: str | None = None,
@@ -174,7 +163,8 @@ class ImageClient:
             output_compression: 0 to 100, for jpeg and webp.
             response_format: Whether the API sends the image itself or a URL. The result is the same, as a URL is
                 fetched at once.
-            options: Further fields of the request, by name.
+            options: Further fields of the model's request, by name. A field that the model does not have is refused.
+            extra_body: Fields to send unchecked, such as one that the API has and the schema lacks.
             to: Write the image to this file, whole or not at all; the extension follows the format. A path that
                 cannot be written, or that exists, is refused before anything is sent.
             deadline: Seconds for this order, in place of the client's.
@@ -206,7 +196,15 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
+        new = new_generation(
+            prompt,
+            model=model,
+            parameters=parameters,
+            options=options,
+            extra_body=extra_body,
+            to=to,
+            order=order,
+        )
         return await self._run(new, deadline)
 
     async def edit(
@@ -216,13 +214,14 @@ class ImageClient:
         image: ImageInput | Sequence[ImageInput],
         mask: ImageInput | None = None,
         model: str = DEFAULT_MODEL,
-        size: ImageEditRequestSize | None = None,
-        quality: ImageEditRequestQuality | None = None,
-        background: ImageEditRequestBackground | None = None,
-        output_format: ImageEditRequestOutputFormat | None = None,
+        size: Size | str | None = None,
+        quality: Quality | str | None = None,
+        background: Background | str | None = None,
+        output_format: OutputFormat | str | None = None,
         output_compression: int | None = None,
-        response_format: ImageEditRequestResponseFormat | None = None,
+        response_format: ResponseFormat | str | None = None,
         options: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
         deadline: float | None = None,
         order: str | None = None,
@@ -259,6 +258,7 @@ class ImageClient:
             model=model,
             parameters=parameters,
             options=options,
+            extra_body=extra_body,
             to=to,
             order=order,
             threads=self._threads,

@@ -61,7 +61,7 @@ def generate(prompt: str, **options: Any) -> int:
     ordering, fields = split_options(options)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
-        return await client.generate(prompt, options=fields, **call)
+        return await client.generate(prompt, **fields, **call)
 
     return carry_out(ordering, prompt, ask)
 

@@ -47,7 +47,9 @@ _OPTIONS = (
     ),
     click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost."),
     click.option("--json", is_flag=True, help="Print the details of the image as one JSON object."),
-    click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON."),
+    click.option(
+        "--field", "more", multiple=True, metavar="NAME=VALUE", help="Send any field unchecked; VALUE may be JSON."
+    ),
 )
 
 
@@ -73,11 +75,11 @@ def ordering_options(function: F) -> F:
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]:
-    """Separate the options of `Ordering` from the fields of the request, including those set with `--field`."""
+    """Separate the options of `Ordering` from the fields of the request: those to check, and those of `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
-    fields |= dict(map(named_value, options["more"]))
-    return Ordering(**{name: options[name] for name in names}), fields
+    request = {"options": fields, "extra_body": dict(map(named_value, options["more"]))}
+    return Ordering(**{name: options[name] for name in names}), request
 
 
 def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[GeneratedImage]], **call: Any) -> int:

@@ -45,12 +45,6 @@ def known_models() -> tuple[str, ...]:
     return tuple(model for request in _read("generations") for model in _models(request))
 
 
-@cache
-def all_fields() -> frozenset[str]:
-    """The fields of the generation requests of all models."""
-    return frozenset(name for request in _read("generations") for name in request["properties"])
-
-
 def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
     """Validate the body of a generation request against the schema of its model."""
     model = body.get("model")
