@@ -14,6 +14,8 @@ from schema_tools.report import signatures
 
 # Arguments of `ImageClient.generate` that are not fields of the request.
 NO_FIELDS: Final = ("self", "options", "extra_body", "to", "overwrite", "deadline", "order")
+# Fields that the facade refuses to send, whatever the schema says.
+REFUSED: Final = ("stream", "partial_images")
 # The fields of responses that these modules of the facade read, with the types that they understand.
 READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "response_parser.py": {
@@ -77,9 +79,8 @@ def follow_up(facade: Path, package: Path) -> list[str]:
     ]
     arguments = _arguments(facade / "client.py", "generate")
     fields = {name.partition(".")[2]: kind for name, kind in known.items() if name.startswith(f"{PRIMARY}.")}
-    # A field with only one value needs no argument.
-    needed = {name for name, kind in fields.items() if "," in known.get(kind.strip(": ").split()[0], ",")}
-    if missing := sorted(needed - arguments):
+    single = {name for name, kind in fields.items() if "," not in known.get(kind.strip(": ").split()[0], ",")}
+    if missing := sorted(fields.keys() - arguments - single - set(REFUSED)):
         lines.append(f"ImageClient.generate has no argument for {', '.join(missing)}: until then, options= carries it")
     if surplus := sorted(arguments - fields.keys() - set(NO_FIELDS)):
         lines.append(f"ImageClient.generate has an argument for {', '.join(surplus)}, which is no field any more")

@@ -43,7 +43,7 @@ class ModelCommand(click.Command):
                 )
 
     def _fields(self, model: str | None) -> list[click.Parameter]:
-        taken = ["prompt", *(param.name or "" for param in self.params)]
+        taken = ["prompt", *schema.STREAMING, *(param.name or "" for param in self.params)]
         return field_options(schema.generation_request(model), without=taken)
 
 

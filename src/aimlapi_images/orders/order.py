@@ -30,7 +30,6 @@ _PRICE_FIELDS: Final = (
     *("model", *_COUNT_FIELDS, "quality"),
     *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
 )
-_STREAMING: Final = ("stream", "partial_images")
 _LAST_ATTEMPT: Final = 9999
 
 
@@ -156,7 +155,7 @@ def collect_fields(
     for argument, given in (("options", options), ("extra_body", extra_body)):
         if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
             raise InvalidRequestError(f"{argument} must be a mapping from field names to values, got {shown(given)}")
-        if streamed := [name for name in given or () if name in _STREAMING]:
+        if streamed := [name for name in given or () if name in schema.STREAMING]:
             reason = "then the API would answer with a stream of events, which this client does not read"
             raise InvalidRequestError(f"{argument} cannot set {', '.join(streamed)}: {reason}")
         if twice := [name for name in given or () if name in fields or name in reserved]:
@@ -202,7 +201,7 @@ def check_names(fields: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     known = [name for name in request["properties"] if name != "model"]
     unknown = []
     for name in fields.keys() - request["properties"].keys():
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         unknown.append(shown(name).strip("'") + (f" (did you mean {close[0]}?)" if close else ""))
     if unknown:
         raise InvalidRequestError(

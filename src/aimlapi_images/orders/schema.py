@@ -19,6 +19,8 @@ Schema = Mapping[str, Any]
 
 GENERATIONS_PATH: Final = "/v1/images/generations"
 EDITS_PATH: Final = "/v1/images/edits"
+# Fields that make the API answer with a stream of events, which this client does not read. They are refused.
+STREAMING: Final = ("stream", "partial_images")
 
 
 def is_loaded() -> bool:
