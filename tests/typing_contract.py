@@ -16,6 +16,7 @@ from aimlapi_images import (
     GenerateOptions,
     ImageClient,
     ImageInput,
+    LogPage,
     Observer,
     OutputFormat,
     Quality,
@@ -41,6 +42,8 @@ async def generate() -> None:
         assert_type(image.path, Path | None)
         assert_type(await image.save("x", overwrite=True), Path)
         assert_type(image.to_pil(), Image)
+        assert_type(await client.fetch("https://images.example/fox", to="fox", overwrite=True), GeneratedImage)
+        assert_type([page async for page in client.log_pages(period="day", status="failed")], list[LogPage])
 
         # Any text, for other models: what the model does not accept is refused before it is sent.
         await client.generate("x", model="acme/new", size="1792x1024", quality="hd", extra_body={"user": "me"})

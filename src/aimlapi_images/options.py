@@ -21,6 +21,7 @@ class _Options(TypedDict, total=False):
     options: Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
     to: str | os.PathLike[str] | None
+    overwrite: bool
     deadline: float | None
     order: str | None
 

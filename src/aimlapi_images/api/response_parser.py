@@ -38,6 +38,7 @@ _MAYBE_BILLED: Final = "whether it was billed is unknown"
 _PROXY_STATUSES: Final = (504, *range(520, 528), 530)
 _NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
+    407: "a proxy on the way asks for a login",
     408: "the server gave up waiting for the request",
     413: "the request is too large",
     502: "bad gateway: the API or the model's provider cannot be reached",
@@ -255,6 +256,4 @@ def _without_payloads(body: bytes) -> object:
 
 
 def _start(body: bytes) -> str:
-    if not body:
-        return "an empty body"
-    return f"{len(body):,} bytes beginning with {body[:40]!r}"
+    return f"{len(body):,} bytes beginning with {body[:40]!r}" if body else "an empty body"

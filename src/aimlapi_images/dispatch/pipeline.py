@@ -25,7 +25,7 @@ import attrs
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
+from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
 from aimlapi_images.dispatch.delivery import Delivery, broken_payload
 from aimlapi_images.dispatch.log_lookup import LogLookup
@@ -33,9 +33,19 @@ from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import AttemptStarted, Delivered, Event, Failed, Generated, Reporter, Retrying, Unknown
+from aimlapi_images.events import (
+    AttemptStarted,
+    Delivered,
+    Event,
+    Failed,
+    Generated,
+    Reporter,
+    Retrying,
+    Unknown,
+    logger,
+)
 from aimlapi_images.media.sinks import SinkSet
-from aimlapi_images.models import GeneratedImage
+from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
@@ -70,7 +80,7 @@ class Pipeline:
         progress = Progress()
         try:
             with self._reserved(order):
-                async with SinkSet(order.to, self.threads) as sinks:
+                async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
                     failure = await self._until_fetched(order, deadline, sinks, progress)
                     if progress.delivery is not None:
                         image = await progress.delivery.finish(failure)
@@ -91,6 +101,20 @@ class Pipeline:
                 order=order.id,
             ) from progress.observer_error
         return image
+
+    async def fetch(self, url: str, order: Order, deadline: float | None = None) -> GeneratedImage:
+        """Steps 6 and 7 alone, for an image that is paid for."""
+        with self._reserved(order):
+            async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
+                answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
+                delivery = Delivery(order, answer, 0, time.monotonic())
+                failure = None
+                try:
+                    async with asyncio.timeout(deadline):
+                        await delivery.fetch(self.downloader, self.retry, sinks)
+                except TimeoutError as error:
+                    failure = Progress("download", delivery=delivery).deadline_failure(deadline, error)
+                return await delivery.finish(failure)
 
     async def _until_fetched(
         self, order: Order, deadline: float | None, sinks: SinkSet, progress: Progress
@@ -133,6 +157,9 @@ class Pipeline:
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
             except BaseException:  # cancelled, or the deadline passed
+                logger.warning(
+                    "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
+                )
                 self.ledger.charge_unknown(order.kind)
                 raise
             if not isinstance(result, Failure):

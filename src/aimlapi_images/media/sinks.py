@@ -111,17 +111,17 @@ class FileSink:
     written yet stay in memory.
 
     Args:
-        target: The path asked for. The image's format decides the extension.
+        target: The path asked for. The format decides its extension. `overwrite` replaces an existing file.
         threads: Run the file operations.
         piece_bytes: How many bytes `drain` lets accumulate in memory before it writes them.
-
-    Attributes:
-        size: Number of bytes written so far, to memory or disk.
     """
 
-    def __init__(self, target: Path, threads: Threads, *, piece_bytes: int = PIECE_BYTES) -> None:
-        self.size = 0
+    def __init__(
+        self, target: Path, threads: Threads, *, overwrite: bool = False, piece_bytes: int = PIECE_BYTES
+    ) -> None:
+        self.size = 0  # bytes taken so far, to memory or disk
         self._target = target
+        self._overwrite = overwrite
         self._threads = threads
         self._piece_bytes = piece_bytes
         self._buffers: list[bytes] = []  # not on disk yet
@@ -194,7 +194,7 @@ class FileSink:
         if self._discarded:  # meanwhile, because the awaiting task was cancelled
             raise self._cancelled()
         self._close()
-        put_in_place(self._path, path)
+        put_in_place(self._path, path, overwrite=self._overwrite)
         self._path = path
         self._image = ImageFile(format_, self.size, path=path)
         return self._image
@@ -215,26 +215,29 @@ class FileSink:
 
     def _close(self) -> None:
         if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
+            self._file.close()
+            self._file = None
 
 
 class SinkSet:
     """The sinks of one order. Use it as `async with`: sinks that are not finished at the end are discarded.
 
     Args:
-        target: The path asked for, or `None` to keep images in memory.
+        target: The path asked for, or `None` to keep images in memory. `overwrite` replaces an existing file.
         threads: Run the file operations.
     """
 
-    def __init__(self, target: Path | None, threads: Threads) -> None:
+    def __init__(self, target: Path | None, threads: Threads, overwrite: bool = False) -> None:
         self._target = target
+        self._overwrite = overwrite
         self._threads = threads
         self._sinks: list[Sink] = []
 
     def open(self) -> Sink:
         """Open a sink for one more image."""
-        sink: Sink = MemorySink() if self._target is None else FileSink(self._target, self._threads)
+        sink: Sink = MemorySink()
+        if self._target is not None:
+            sink = FileSink(self._target, self._threads, overwrite=self._overwrite)
         self._sinks.append(sink)
         return sink
 
@@ -245,8 +248,7 @@ class SinkSet:
 
     async def discard(self) -> None:
         """Discard all images that are not finished, because the attempt failed."""
-        sinks, self._sinks = self._sinks, []
-        # Shielded, so that a second cancellation leaves no file.
+        sinks, self._sinks = self._sinks, []  # shielded, so that a second cancellation leaves no file
         await asyncio.shield(asyncio.gather(*(sink.discard() for sink in sinks)))
 
     async def __aenter__(self) -> Self:

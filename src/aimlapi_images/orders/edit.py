@@ -49,6 +49,7 @@ async def new_edit(
     options: Mapping[str, Any] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     order: str | None = None,
     threads: Threads,
 ) -> EditOrder:
@@ -70,7 +71,7 @@ async def new_edit(
     for name, value in fields.items():
         if not isinstance(value, str | int | float):
             raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")
-    new = EditOrder.build(order, fields, given)  # before any file is read
+    new = EditOrder.build(order, fields, given, overwrite)  # before any file is read
     images = await _read_images(image, threads)
     if mask is None:
         return attrs.evolve(new, images=images)

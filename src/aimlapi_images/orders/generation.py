@@ -48,6 +48,7 @@ def new_generation(
     options: Mapping[str, Any] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     order: str | None = None,
 ) -> GenerationOrder:
     """Check the caller's arguments, which `ImageClient.generate` describes, and build an order.
@@ -66,4 +67,4 @@ def new_generation(
             del body["prompt"]
         check_names(body, request)
     check_problems(schema.generation_problems(body), extra, described=request is not None)
-    return GenerationOrder.build(order, body | plain_copy(extra), given)
+    return GenerationOrder.build(order, body | plain_copy(extra), given, overwrite)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import difflib
 import json
 import os
@@ -34,7 +33,7 @@ _LAST_ATTEMPT: Final = 9999
 
 
 @attrs.frozen
-class Order(abc.ABC):
+class Order:
     """One request that is paid for once, however many attempts it takes.
 
     Attributes:
@@ -42,19 +41,22 @@ class Order(abc.ABC):
         fields: The fields of the request, apart from files.
         to: Absolute path to write the image to, or `None` to keep it in memory.
         to_given: The same path as the caller wrote it, for messages and results.
+        overwrite: Whether the image may replace an existing file.
     """
 
     id: str
     fields: Mapping[str, Any]
     to: Path | None
     to_given: Path | None
+    overwrite: bool
 
     @classmethod
-    def build(cls, order: str | None, fields: Mapping[str, Any], to: Path | None) -> Self:
+    def build(cls, order: str | None, fields: Mapping[str, Any], to: Path | None, overwrite: bool) -> Self:
         """A new order with this id or a new one, checked before it costs anything."""
         if not isinstance(order, str | None) or order == "":
             raise InvalidRequestError(f"order must be a non-empty string, got {shown(order)}")
-        built = cls(id=order or uuid.uuid4().hex, fields=fields, to=to and absolute(to), to_given=to)
+        name, target = order or uuid.uuid4().hex, to and absolute(to)
+        built = cls(id=name, fields=fields, to=target, to_given=to, overwrite=bool(overwrite))
         built._check()
         return built
 
@@ -68,9 +70,9 @@ class Order(abc.ABC):
         """The other fields of the request."""
         return {name: value for name, value in self.fields.items() if name != "prompt"}
 
-    @abc.abstractmethod
     def request(self, attempt: int) -> dict[str, Any]:
-        """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt."""
+        """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt; for kinds of orders that are sent."""
+        raise NotImplementedError
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -100,7 +102,8 @@ class Order(abc.ABC):
     @property
     def output_format(self) -> str:
         """The format that was asked for, or else the API's default."""
-        return normalized_format(self.parameters.get("output_format", _DEFAULT_FORMAT))
+        named = self.to_given and format_of(self.to_given)
+        return normalized_format(self.parameters.get("output_format") or named or _DEFAULT_FORMAT)
 
     def _check(self) -> None:
         # The documented limit of 128 characters includes the longest suffix.
@@ -111,11 +114,22 @@ class Order(abc.ABC):
         if self.to_given is None:
             return
         try:
-            check_target(self.to_given, self.output_format)
+            check_target(self.to_given, self.output_format, overwrite=self.overwrite)
+        except FileExistsError as error:
+            said = f"{error.strerror}: {error.filename} (to replace it, pass overwrite=True)"
+            raise InvalidRequestError(f"the image cannot be written: {said}") from None
         except OSError as error:
             raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
         except ValueError as error:  # a null character
             raise InvalidRequestError(f"the image cannot be written to {str(self.to_given)!r}: {error}") from error
+
+
+def new_fetch(url: object, *, to: str | os.PathLike[str] | None, overwrite: bool) -> Order:
+    """An order for an image that is paid for and fetched by its URL."""
+    if not isinstance(url, str):
+        raise InvalidRequestError(f"url must be the URL of an image, got {shown(url)}")
+    given = None if to is None else as_path(to, "to")
+    return Order.build(None, {}, given, overwrite)
 
 
 def as_path(value: object, name: str) -> Path:
