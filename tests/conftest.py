@@ -22,6 +22,7 @@ from schema_tools.json_schema import to_json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
+FIELDS: Any = schema.generation_request()["properties"]
 UNCHECKED = "sent-unchecked"
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "generated/aimlapi_rest/openapi.json").read_text(encoding="utf-8"))
 
@@ -35,6 +36,13 @@ def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
         monkeypatch.delenv(name, raising=False)
+
+
+def values(field: str, *, without_default: bool = False) -> list[Any]:
+    """What the stored schema allows for a field."""
+    rules = FIELDS[field]
+    found = schema.field_values(rules)
+    return [value for value in found if value != rules.get("x-api-default")] if without_default else found
 
 
 @cache

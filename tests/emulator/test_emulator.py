@@ -24,7 +24,7 @@ from aimlapi_images.emulator import pictures
 from aimlapi_images.emulator.lettering import _readable
 from aimlapi_images.emulator.painting import Picture, paint
 from aimlapi_images.orders import schema
-from conftest import KEY, ROOT
+from conftest import FIELDS, KEY, ROOT, values
 
 MODEL = "openai/gpt-image-1-5"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -126,10 +126,13 @@ def test_a_wrong_key_is_refused(emulator_url: str, authorization: str | None) ->
 @pytest.mark.parametrize(
     ("fields", "details"),
     [
-        ({"size": "1x1"}, ["Invalid enum value. Expected '1024x1024' | '1024x1536' | '1536x1024', received '1x1'"]),
+        ({"size": "1x1"}, [f"Invalid enum value. Expected {' | '.join(map(repr, values('size')))}, received '1x1'"]),
         ({"prompt": ""}, ["prompt is empty", "prompt is empty"]),
         ({"prompt": None}, ["prompt must be a string, not None"]),
-        ({"output_compression": 101}, ["output_compression must be at most 100, not 101"]),
+        (
+            {"output_compression": 1_001},
+            [f"output_compression must be at most {FIELDS['output_compression']['maximum']}, not 1001"],
+        ),
         (
             {"background": "transparent", "output_format": "jpeg"},
             ['background "transparent" needs output_format "png" or "webp"'],

@@ -14,7 +14,7 @@ import pytest
 
 import regenerate
 from conftest import ROOT
-from published import changed, fields_of, schema
+from published import changed, fields_of, schema, stored_schemas
 from schema_tools import SchemaError, generator, templates
 from schema_tools.generator import build_document, install, report_drift
 from schema_tools.json_schema import request_schemas
@@ -32,7 +32,7 @@ sys.addaudithook(refuse)
 @pytest.fixture
 def openapi(tmp_path: Path) -> Path:
     """A copy of openapi/ to change."""
-    return Path(shutil.copytree(ROOT / "openapi", tmp_path / "openapi"))
+    return stored_schemas(tmp_path)
 
 
 def test_the_committed_client_is_reproduced_offline_and_with_any_tools_on_the_path(

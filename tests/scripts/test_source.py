@@ -173,9 +173,9 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_stored_url_is_the_publishers_page() -> None:
-    assert read_sources(ROOT / "openapi") == {
-        "gpt-image-1-5.json": "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
-    }
+    page = "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
+
+    assert read_sources(ROOT / "openapi")["gpt-image-1-5.json"] == page
 
 
 @pytest.mark.parametrize(
