@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from own_schema import GENERATED
+
+# isort: split
+
 import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,9 +26,8 @@ from schema_tools.json_schema import to_json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
-FIELDS: Any = schema.generation_request()["properties"]
 UNCHECKED = "sent-unchecked"
-DOCUMENT: dict[str, Any] = json.loads((ROOT / "generated/aimlapi_rest/openapi.json").read_text(encoding="utf-8"))
+DOCUMENT: dict[str, Any] = json.loads((GENERATED / "aimlapi_rest" / "openapi.json").read_text(encoding="utf-8"))
 
 # A complete PNG of one pixel, from the example in the schema.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
@@ -36,13 +39,6 @@ def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
         monkeypatch.delenv(name, raising=False)
-
-
-def values(field: str, *, without_default: bool = False) -> list[Any]:
-    """What the stored schema allows for a field."""
-    rules = FIELDS[field]
-    found = schema.field_values(rules)
-    return [value for value in found if value != rules.get("x-api-default")] if without_default else found
 
 
 @cache

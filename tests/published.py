@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import copy
 import http.server
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 import update_schema
-from conftest import ROOT
-from schema_tools.generator import PACKAGE, generate
-from schema_tools.source import read_sources, write_sources
+from own_schema import GENERATED, STORED, stored_schemas
 
 PATH = "/v1/images/generations"
-PAGE = "https://docs.aimlapi.com/model.md"
-NAME = "gpt-image-1-5.json"
-# A schema of the tests' own: that in openapi/ changes with what is published.
-STORED: dict[str, Any] = json.loads((Path(__file__).parent / "scripts" / NAME).read_text(encoding="utf-8"))
 
 
 def schema(model: str, fields: dict[str, Any], *, required: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
@@ -98,32 +89,10 @@ def page(document: object, *, fence: str = "```json", indent: int | None = None)
     )
 
 
-def stored_schemas(folder: Path) -> Path:
-    """Copy openapi/, with the published schema of the tests in place of its own. Returns the copy."""
-    openapi = Path(shutil.copytree(ROOT / "openapi", folder / "openapi"))
-    for name in read_sources(openapi):
-        (openapi / name).unlink()
-    (openapi / NAME).write_text(json.dumps(STORED), encoding="utf-8")
-    write_sources(openapi, {NAME: PAGE})
-    return openapi
-
-
 def project(folder: Path) -> tuple[Path, Path]:
     """Make openapi/ and generated/ from the schema of the tests, for tests that change them. Returns both folders."""
     openapi = stored_schemas(folder)
-    return openapi, Path(shutil.copytree(_generated(), folder / "generated"))
-
-
-@cache
-def _generated() -> Path:
-    """The client for the schema of the tests: the committed one, unless that is for another schema."""
-    stored = json.loads((ROOT / "openapi" / NAME).read_text(encoding="utf-8"))
-    if stored == STORED and list(read_sources(ROOT / "openapi")) == [NAME]:
-        return ROOT / "generated"
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    generate(stored_schemas(folder), folder / "generated" / PACKAGE)
-    return folder / "generated"
+    return openapi, Path(shutil.copytree(GENERATED, folder / "generated"))
 
 
 def new_size(operation: dict[str, Any]) -> None:

@@ -210,7 +210,7 @@ def test_the_map_of_the_source_names_files_that_exist() -> None:
 
 def test_the_facade_follows_the_schema() -> None:
     """The one test that fails after the schema has changed, until what it lists is done by hand."""
-    assert follow_up(ROOT / "src" / "aimlapi_images", ROOT / "generated" / "aimlapi_rest") == []
+    assert follow_up(ROOT, ROOT / "generated" / "aimlapi_rest") == []
 
 
 @pytest.mark.parametrize(

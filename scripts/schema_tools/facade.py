@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -58,16 +59,17 @@ READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
 }
 
 
-def follow_up(facade: Path, package: Path) -> list[str]:
-    """List what to change by hand in the facade.
+def follow_up(root: Path, package: Path) -> list[str]:
+    """List what to change by hand in the facade and in its documentation.
 
-    That is missing and surplus arguments, imported names that are gone, and fields of responses that are gone or
-    have another type than the facade reads.
+    That is missing and surplus arguments, imported names that are gone, fields of responses that are gone or have
+    another type than the facade reads, and values in examples that are not allowed any more.
 
     Args:
-        facade: The package `aimlapi_images`.
+        root: The root of the repository.
         package: The generated package.
     """
+    facade = root / "src" / "aimlapi_images"
     known = signatures(package)
     document = json.loads((package / "openapi.json").read_text(encoding="utf-8"))
     types = [line.partition(":")[0] for line in (package / f"{FIELDS}.py").read_text(encoding="utf-8").splitlines()]
@@ -84,7 +86,7 @@ def follow_up(facade: Path, package: Path) -> list[str]:
         lines.append(f"ImageClient.generate has no argument for {', '.join(missing)}: until then, options= carries it")
     if surplus := sorted(arguments - fields.keys() - set(NO_FIELDS)):
         lines.append(f"ImageClient.generate has an argument for {', '.join(surplus)}, which is no field any more")
-    return [*lines, *_unread(document)]
+    return [*lines, *_unread(document), *_wrong_examples(root, document)]
 
 
 def _unread(document: Document) -> Iterator[str]:
@@ -97,6 +99,16 @@ def _unread(document: Document) -> Iterator[str]:
                     yield f"{module} reads {place} of {response}, which is gone"
                 elif other := sorted(kinds - {*understood.split(" or ")} - {*_INTEGER.get(understood, ())}):
                     yield f"{module} reads {place} of {response} as {understood}, and it may be {', '.join(other)} now"
+
+
+def _wrong_examples(root: Path, document: Document) -> Iterator[str]:
+    """Values in the examples of the documentation that the default model does not take."""
+    fields = document["components"]["schemas"][PRIMARY]["properties"]
+    for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+        for name, value in dict.fromkeys(re.findall(r'\b(\w+)="([^"]*)"', page.read_text(encoding="utf-8"))):
+            values = fields.get(name, {}).get("enum", [value])
+            if name != "model" and value not in values:
+                yield f"{page.name} has {name}={json.dumps(value)}, which is not allowed any more"
 
 
 _INTEGER: Final = {"number": ("integer",)}

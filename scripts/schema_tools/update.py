@@ -240,7 +240,7 @@ def store(folder: Path, output: Path, candidates: list[Candidate]) -> Outcome:
         before = signatures(output / PACKAGE)
         outcome = Outcome(
             signatures=changed_signatures(before, signatures(fresh)),
-            facade=follow_up(ROOT / "src" / "aimlapi_images", fresh),
+            facade=follow_up(ROOT, fresh),
             notes=notes,
         )
         for name in (*(candidate.name for candidate in candidates), "sources.yaml"):

@@ -176,14 +176,14 @@ class ImageClient:
         Limits come from the published schema (`openapi/` in the source), and are checked before anything is sent.
 
         Args:
-            prompt: What the image shows, up to 32,000 characters.
+            prompt: What the image shows.
             model: The model. Requests for a model that the schema does not describe are sent unchecked.
             size: Width x height in pixels.
             quality: Higher quality takes longer and costs more.
             background: `transparent` needs the output format png or webp.
             moderation: How strict the content moderation is.
             output_format: The image's format. If `None`, the extension of `to` decides, if it is an image's.
-            output_compression: 0 to 100, for jpeg and webp.
+            output_compression: In percent, for jpeg and webp.
             response_format: Whether the API sends the image itself or a URL. The result is the same, as a URL is
                 fetched at once.
             options: Further fields of the model's request, by name. A field that the model does not have is refused.
@@ -258,7 +258,7 @@ class ImageClient:
         the result and the errors are those of `generate`.
 
         Args:
-            prompt: What the image becomes, up to 32,000 characters.
+            prompt: What the image becomes.
             image: A path, bytes, a file opened with 'rb', a Pillow image or a `GeneratedImage`, or a list of 1 to
                 16 of them: png, jpeg or webp, each under 50 MB.
             mask: A PNG under 4 MB, of the first image's size, whose fully transparent pixels mark what is

@@ -126,7 +126,7 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
     ),
     ("mask without alpha", {}, [("image", part(BLUE)), ("mask", part(BLUE))], "mask", "has no alpha channel"),
     ("prompt", {"prompt": ""}, [("image", part(BLUE))], "prompt", "prompt is empty"),
-    ("size", {"size": "1x1"}, [("image", part(BLUE))], "size", "Invalid enum value. Expected '"),
+    ("size", {"size": "1x1"}, [("image", part(BLUE))], "size", "Invalid enum value. Expected '1024x1024'"),
     ("count", {"n": "11"}, [("image", part(BLUE))], "n", "n must be at most 10, not 11"),
     ("count as text", {"n": "many"}, [("image", part(BLUE))], "n", "n must be a whole number, not 'many'"),
 ]

@@ -17,10 +17,10 @@ MODEL = "openai/gpt-image-1-5"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 1_000}, "n .*1000"),
-        ({"novel": {1, 2}}, "field 'novel' cannot be sent: .*set"),
-        ({"novel": float("nan")}, "field 'novel' cannot be sent"),
-        ({"novel": 1}, "does not have novel; its fields are prompt, .*extra_body"),
+        ({"n": 2}, "n .*2"),
+        ({"seed": {1, 2}}, "field 'seed' cannot be sent: .*set"),
+        ({"seed": float("nan")}, "field 'seed' cannot be sent"),
+        ({"seed": 1}, "does not have seed; its fields are prompt, .*extra_body"),
     ],
 )
 async def test_an_invalid_request_is_not_sent(options: dict[str, Any], message: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from published import answer_of, changed, fields_of, schema, stored_schemas
+from own_schema import stored_schemas
+from published import answer_of, changed, fields_of, schema
 from schema_tools.diff import Change, compare
 from schema_tools.normalize import normalize
 from schema_tools.report import Report

@@ -31,6 +31,11 @@ def usage_of(operation: dict[str, Any]) -> dict[str, Any]:
     ("edit", "code", "line"),
     [
         (
+            lambda o: fields_of(o)["size"]["enum"].remove("1536x1024"),
+            2,
+            'README.md has size="1536x1024", which is not allowed any more',
+        ),
+        (
             lambda o: image_of(o)["url"].update(type="array", items={"type": "string"}),
             2,
             "response_parser.py reads data[].url of ImageGenerationResponse as string, and it may be array now",

@@ -14,7 +14,8 @@ import pytest
 
 import regenerate
 from conftest import ROOT
-from published import changed, fields_of, schema, stored_schemas
+from own_schema import stored_schemas
+from published import changed, fields_of, schema
 from schema_tools import SchemaError, generator, templates
 from schema_tools.generator import build_document, install, report_drift
 from schema_tools.json_schema import request_schemas

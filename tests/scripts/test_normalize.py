@@ -17,7 +17,8 @@ import pytest
 
 import update_schema
 from conftest import ROOT
-from published import PATH, STORED, changed, fields_of, project, schema
+from own_schema import STORED
+from published import PATH, changed, fields_of, project, schema
 from schema_tools.normalize import normalize
 
 PROMPT = {"prompt": {"type": "string"}}

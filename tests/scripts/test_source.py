@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from own_schema import STORED
 from published import (
     PATH,
-    STORED,
     changed,
     contents,
     fields_of,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import update_schema
+from own_schema import STORED
 from published import (
     PATH,
-    STORED,
     changed,
     contents,
     fields_of,
