@@ -22,6 +22,7 @@ from typing import Final
 
 import attrs
 
+from aimlapi_images import events
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
@@ -33,17 +34,6 @@ from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import (
-    AttemptStarted,
-    Delivered,
-    Event,
-    Failed,
-    Generated,
-    Reporter,
-    Retrying,
-    Unknown,
-    logger,
-)
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
@@ -62,7 +52,7 @@ class Pipeline:
     ledger: Ledger
     retry: Retry
     log: LogLookup
-    report: Reporter
+    report: events.Reporter
     threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
     _attempts: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
@@ -89,10 +79,10 @@ class Pipeline:
                         billed = failure.may_be_billed or progress.may_be_billed
                         raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
-            event = Unknown if error.may_be_billed and progress.delivery is None else Failed
+            event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error))
             raise
-        await self._report_paid(Delivered(order.id, image), progress)
+        await self._report_paid(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
             raise NotSavedError(
                 f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
@@ -132,7 +122,7 @@ class Pipeline:
                 delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
                 progress.phase = "observer"
                 urls = delivery.missing_urls
-                event = Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
                 await delivery.fetch(self.downloader, self.retry, sinks)
@@ -144,6 +134,13 @@ class Pipeline:
 
     async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
+        result = await self._in_turn(order, ticket, sinks, progress)
+        if (state := self.throttle.change()) is not None:
+            await self._report_paid(events.ThrottleChanged(order.id, state), progress)
+        return result
+
+    async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+        """The same, before changes of the throttle are reported."""
         progress.phase = "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(ticket) as turn:
@@ -152,12 +149,12 @@ class Pipeline:
             progress.attempts += 1
             number = self._next_number(order.id)
             sent = SentAttempt(number, order.request_id(number))
-            await self.report(AttemptStarted(order.id, progress.attempts, sent.request_id))
+            await self.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
             except BaseException:  # cancelled, or the deadline passed
-                logger.warning(
+                events.logger.warning(
                     "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
                 )
                 self.ledger.charge_unknown(order.kind)
@@ -221,17 +218,17 @@ class Pipeline:
         return number
 
     async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await self.report(Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        await self.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
         progress.phase = "backoff"
 
-    async def _report_paid(self, event: Event, progress: Progress) -> None:
-        """Report what is paid for. A failing observer must not lose the image."""
+    async def _report_paid(self, event: events.Event, progress: Progress) -> None:
+        """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
             await self.report(event)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, event: Failed) -> None:
+    async def _report_failure(self, event: events.Failed) -> None:
         """Report how the order ended. A failing observer must not hide it."""
         try:
             await self.report(event)
