@@ -103,8 +103,8 @@ def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
         ),
         (["blue.png", "-p", "x", "--field", "seed"], "'seed' is not NAME=VALUE"),
         (
-            ["blue.png", "-p", "x", "--field", "sizes=1x1"],
-            "sizes in options is not a field of this model",
+            ["blue.png", "-p", "x", "--field", "stream=true"],
+            "cannot set stream: then the API would answer with a stream",
         ),
         (["missing.png", "-p", "x"], "missing.png cannot be read: No such file or directory"),
         (["missing.png", "-p", "x", "--mask-box", "1,2,3,4"], "missing.png cannot be read: No such file or directory"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import io
-import json
 import re
 import socket
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from aimlapi_images.emulator import pictures
 from aimlapi_images.emulator.lettering import _readable
 from aimlapi_images.emulator.painting import Picture, paint
 from aimlapi_images.orders import schema
-from conftest import KEY, ROOT
+from conftest import DOCUMENT, KEY
 
 MODEL = "openai/gpt-image-1-5"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -282,7 +282,7 @@ def contract() -> dict[str, Any]:
 
     And without edits: of a file, the schema does not say all that makes it an image.
     """
-    document: dict[str, Any] = json.loads((ROOT / "generated/aimlapi_rest/openapi.json").read_text(encoding="utf-8"))
+    document = copy.deepcopy(DOCUMENT)
     del document["paths"][schema.EDITS_PATH]
     del document["paths"][schema.GENERATIONS_PATH]["post"]["parameters"]
     return document
