@@ -1,82 +1,42 @@
-"""The account of the emulator: its balance, and a log with one row for each request."""
+"""The emulator's `GET /v2/billing` and `GET /v2/logs`."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import attrs
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from aimlapi_images.emulator.answers import ApiError, correlation
-from aimlapi_images.models import CREDITS_PER_USD
+from aimlapi_images.emulator.answers import ApiError, json_answer
+from aimlapi_images.emulator.request_log import Row
+from aimlapi_images.emulator.state import State
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-_ROWS_KEPT: Final = 10_000
 _ROWS_A_PAGE: Final = 100
 _PARAMETERS: Final = {"period", "start", "end", "status", "model", "limit", "offset"}
 
 
-@attrs.define
-class Account:
-    """An account with a balance and a log.
+@attrs.frozen
+class AccountEndpoints:
+    """The endpoints for balance and log.
 
     Attributes:
-        balance: The remaining balance in US dollars.
+        state: The state of the emulator.
     """
 
-    balance: float
-    _rows: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=_ROWS_KEPT), init=False, repr=False)
-
-    def charged(self, endpoint: Endpoint) -> Endpoint:
-        """Wrap an endpoint so that its requests are charged and logged."""
-
-        async def paid(request: Request) -> Response:
-            if self.balance <= 0:
-                raise ApiError(403, "You've run out of credits. Please top up your balance in your account settings.")
-            try:
-                response = await endpoint(request)
-            except HTTPException:
-                self._log(request, "failed", 0.0)
-                raise
-            usd = float(response.headers.get("x-aimlapi-usd-spent", 0.0))
-            self.balance -= usd
-            self._log(request, "succeeded", usd)
-            return response
-
-        return paid
-
-    def _log(self, request: Request, status: str, usd: float) -> None:
-        ids = correlation(request)
-        self._rows.appendleft(
-            {
-                "created": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "status": status,
-                "origin": "api",
-                "model": getattr(request.state, "model", None),
-                "cost": {"usd": usd, "credits": round(usd * CREDITS_PER_USD)},
-                "tokens": {"input": 0, "output": 0, "total": 0},
-                "request_id": None,
-                "inference_id": ids["x-inference-id"],
-                "client_request_id": ids.get("x-client-request-id"),
-            }
-        )
+    state: State
 
     async def billing(self, request: Request) -> Response:
         """`GET /v2/billing`."""
-        return JSONResponse(
-            {"current_balance": round(self.balance, 6), "currency": "USD"}, headers=correlation(request)
-        )
+        self._admit()
+        return json_answer(request, {"current_balance": self.state.stats.balance, "currency": "USD"})
 
     async def logs(self, request: Request) -> Response:
         """`GET /v2/logs`, newest first."""
         asked = _Asked.read(request)
-        rows = [row for row in self._rows if asked.covers(row)]
+        self._admit()
+        rows = [row.fields for row in self.state.log.rows(self.state.now()) if asked.covers(row)]
         page = rows[asked.offset : asked.offset + asked.limit]
         pagination = {
             "limit": asked.limit,
@@ -84,7 +44,11 @@ class Account:
             "total": len(rows),
             "has_more": asked.offset + len(page) < len(rows),
         }
-        return JSONResponse({"data": page, "pagination": pagination}, headers=correlation(request))
+        return json_answer(request, {"data": page, "pagination": pagination})
+
+    def _admit(self) -> None:
+        if self.state.account_is_busy():
+            raise ApiError(429, "Too Many Requests")
 
 
 @attrs.frozen
@@ -120,14 +84,13 @@ class _Asked:
             offset=_whole("offset", query.get("offset"), default=0, at_least=0),
         )
 
-    def covers(self, row: Mapping[str, Any]) -> bool:
+    def covers(self, row: Row) -> bool:
         """Whether the query selects a row."""
-        created = datetime.fromisoformat(row["created"])
         return (
-            (self.start is None or created >= self.start)
-            and (self.end is None or created <= self.end)
-            and (not self.status or row["status"] in self.status)
-            and self.model in (None, row["model"])
+            (self.start is None or row.created >= self.start)
+            and (self.end is None or row.created <= self.end)
+            and (not self.status or row.fields["status"] in self.status)
+            and self.model in (None, row.fields["model"])
         )
 
 
