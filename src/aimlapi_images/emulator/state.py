@@ -6,12 +6,13 @@ import asyncio
 import random
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
+from aimlapi_images.emulator.fault_plan import FaultPlan
 from aimlapi_images.emulator.faults import Fault, Meaning, fault
 from aimlapi_images.emulator.image_store import ImageStore
 from aimlapi_images.emulator.request_log import RequestLog
@@ -20,7 +21,6 @@ from aimlapi_images.emulator.settings import Settings
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _STARTS_KEPT: Final = 100_000
-_PROMPTS_KEPT: Final = 10_000
 _LATEST_KEPT: Final = 12
 
 
@@ -55,7 +55,7 @@ class Stats:
     faults: Mapping[str, int]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.frozen(eq=False)
 class Order:
     """An accepted order.
 
@@ -69,7 +69,7 @@ class Order:
     prompt: str
     usd: float
     dice: random.Random
-    fault: Fault | None = None
+    fault: Fault | None
 
 
 class State:
@@ -108,8 +108,7 @@ class State:
             self._open: set[Order] = set()
             self._starts: deque[float] = deque(maxlen=_STARTS_KEPT)
             self._account_requests: deque[float] = deque(maxlen=_STARTS_KEPT)
-            self._planned: deque[Fault] = deque()
-            self._times_sent: OrderedDict[str, int] = OrderedDict()
+            self._plan = FaultPlan(self.settings.seed)
 
     def configure(self, **settings: Any) -> None:
         """Change settings from now on. A changed balance replaces what is left."""
@@ -128,7 +127,7 @@ class State:
             InvalidRequestError: There is no such kind.
         """
         with self._lock:
-            self._planned.extend([fault(kind)] * times)
+            self._plan.add(kind, times)
 
     @property
     def stats(self) -> Stats:
@@ -178,19 +177,8 @@ class State:
             InvalidRequestError: There is no such fault.
         """
         with self._lock:
-            order = Order(prompt=prompt, usd=usd, dice=self._dice(prompt))
-            drawn = order.dice.random()
-            if asked_fault is not None:
-                order.fault = fault(asked_fault)
-            elif self._planned:
-                order.fault = self._planned.popleft()
-            else:
-                for kind, rate in self.settings.faults.items():
-                    if drawn < rate:
-                        order.fault = fault(kind)
-                        break
-                    drawn -= rate
-            return order
+            dice = self._plan.dice(prompt)
+            return Order(prompt, usd, dice, self._plan.next(asked_fault, self.settings.faults, dice))
 
     def refuses(self, order: Order) -> Fault | None:
         """Admit an order, or tell which fault refuses it: its own, or that of a limit."""
@@ -241,7 +229,7 @@ class State:
     def _limit(self, order: Order) -> Fault | None:
         settings = self.settings
         promised = sum(each.usd for each in self._open)
-        if self.balance - promised < order.usd:
+        if self.balance <= promised:
             return fault("out_of_credits")
         if self._reached(self._starts, settings.free_tier, _HOUR):
             return fault("free_tier")
@@ -255,13 +243,3 @@ class State:
         if limit is None or len(starts) < limit:
             return False
         return limit == 0 or self._now() - starts[-limit] < self.scaled(window)
-
-    def _dice(self, prompt: str) -> random.Random:
-        """The chances of an order, which do not depend on the order of arrival of others."""
-        if self.settings.seed is None:
-            return random.Random()  # noqa: S311
-        sent = self._times_sent.pop(prompt, 0) + 1
-        self._times_sent[prompt] = sent
-        if len(self._times_sent) > _PROMPTS_KEPT:
-            self._times_sent.popitem(last=False)
-        return random.Random(f"{self.settings.seed} {sent} {prompt}".encode("utf-8", "replace"))  # noqa: S311
