@@ -50,7 +50,7 @@ def main() -> None:
         run([python, "-I", "-W", "error", "-c", IMPORTS + TYPED], cwd=folder)
         hint = run([command, "--help"], cwd=folder, expected=1)
         assert 'pip install "aimlapi-images[cli]"' in hint, hint
-        missing = run([python, "-c", "import aimlapi_images.emulator"], cwd=folder, expected=1)
+        missing = run([python, "-c", "from aimlapi_images.emulator import serve"], cwd=folder, expected=1)
         assert 'pip install "aimlapi-images[emulator]"' in missing, missing
         print("without extras: imports work, and the command and the emulator name the extra that they need")
 

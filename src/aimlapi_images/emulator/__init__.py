@@ -13,25 +13,22 @@ It draws a landscape that depends on the prompt only and is visibly marked as em
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-try:
-    import python_multipart  # noqa: F401 - Starlette needs it for forms, but imports it late
-    from starlette.types import ASGIApp
-
+if TYPE_CHECKING:
     from aimlapi_images.emulator.app import create_app
-    from aimlapi_images.emulator.faults import FAULTS, Fault
-    from aimlapi_images.emulator.in_process import InProcessTransport
+    from aimlapi_images.emulator.faults import FAULTS, Fault, Meaning
+    from aimlapi_images.emulator.in_process import InProcessTransport, transport
     from aimlapi_images.emulator.server import RunningEmulator, run, serve
     from aimlapi_images.emulator.settings import Settings
     from aimlapi_images.emulator.state import State, Stats
-except ModuleNotFoundError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-    raise ModuleNotFoundError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
 
 __all__ = [
     "FAULTS",
     "Fault",
     "InProcessTransport",
+    "Meaning",
     "RunningEmulator",
     "Settings",
     "State",
@@ -42,12 +39,38 @@ __all__ = [
     "transport",
 ]
 
+_HOMES = {
+    "FAULTS": "faults",
+    "Fault": "faults",
+    "InProcessTransport": "in_process",
+    "Meaning": "faults",
+    "RunningEmulator": "server",
+    "Settings": "settings",
+    "State": "state",
+    "Stats": "state",
+    "create_app": "app",
+    "run": "server",
+    "serve": "server",
+    "transport": "in_process",
+}
 
-def transport(app: ASGIApp | None = None, **settings: Any) -> InProcessTransport:
-    """Create a transport that connects an `ImageClient` to an emulator in this process, without a port.
 
-    Args:
-        app: The application, such as `create_app(latency=1)`; one with the settings if `None`.
-        **settings: See `Settings`.
-    """
-    return InProcessTransport(app or create_app(**settings))
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used: the pytest plugin and `--help` do without server and Pillow."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            import_module("python_multipart")  # Starlette needs it for forms, but imports it late
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        except (
+            ModuleNotFoundError
+        ) as error:  # pragma: no cover - tried with the built wheel, in an environment without it
+            raise ModuleNotFoundError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

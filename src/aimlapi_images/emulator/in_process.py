@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Message
 
-from aimlapi_images.emulator.app import state_of
+from aimlapi_images.emulator.app import create_app, state_of
 from aimlapi_images.emulator.fault_answers import CLOSE_EXTENSION
 from aimlapi_images.emulator.state import State
 
@@ -49,8 +49,9 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         return httpx.Response(start["status"], headers=start["headers"], stream=_Body(exchange))
 
     async def aclose(self) -> None:
-        """End the requests that are still running."""
-        tasks = list(self._tasks)
+        """End the requests that are still running in this event loop."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._tasks if task.get_loop() is loop]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -137,3 +138,13 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._exchange.leave()
+
+
+def transport(app: ASGIApp | None = None, **settings: Any) -> InProcessTransport:
+    """Create a transport that connects an `ImageClient` to an emulator in this process, without a port.
+
+    Args:
+        app: The application, such as `create_app(latency=1)`; one with the settings if `None`.
+        **settings: See `Settings`.
+    """
+    return InProcessTransport(app or create_app(**settings))
