@@ -12,6 +12,7 @@ from aimlapi_images.emulator.faults import FAULTS, parse_rate
 from aimlapi_images.errors import InvalidRequestError
 
 _KEY: Final = "emulator"
+_NONE: Final = "none"
 
 
 def emulated() -> dict[str, Any]:
@@ -35,13 +36,13 @@ class FaultRate(click.ParamType[tuple[str, float]]):
             self.fail(str(error), param, ctx)
 
 
-class Seconds(click.ParamType[float | None]):
+class Seconds(click.ParamType[Any]):
     """A number of seconds, or `none`."""
 
     name = "seconds|none"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        return None if value == "none" else click.FloatRange(0).convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == _NONE else click.FloatRange(0).convert(value, param, ctx)
 
 
 class EmulatorCommand(click.Command):
@@ -91,7 +92,6 @@ class EmulatorCommand(click.Command):
 )
 @click.option("--explicit-nulls", is_flag=True, default=None, help='Answer with "url": null beside b64_json.')
 @click.option("--drawing", type=click.Choice(["landscape", "plain"]), help="What to draw; plain is a single color.")
-@click.pass_context
 def emulator(
     context: click.Context,
     port: int,
@@ -104,7 +104,7 @@ def emulator(
 
     The page at / shows what happens. A request with the header X-Emulator-Fault: KIND gets the fault of that kind.
     """
-    named = {name: value for name, value in given.items() if context.get_parameter_source(name) is _COMMAND_LINE}
+    named = {name: None if value == _NONE else value for name, value in given.items() if value is not None}
     try:
         from aimlapi_images.emulator import create_app, run
 
@@ -126,6 +126,3 @@ def emulator(
     except KeyboardInterrupt:
         pass
     return 0
-
-
-_COMMAND_LINE: Final = click.core.ParameterSource.COMMANDLINE
