@@ -12,6 +12,7 @@ from starlette.responses import Response
 from aimlapi_images.emulator.answers import ApiError, json_answer
 from aimlapi_images.emulator.request_log import Row
 from aimlapi_images.emulator.state import State
+from aimlapi_images.orders.schema_messages import shown
 
 _ROWS_A_PAGE: Final = 100
 _PARAMETERS: Final = {"period", "start", "end", "status", "model", "limit", "offset"}
@@ -74,7 +75,7 @@ class _Asked:
             if found == "":
                 raise _wrong(name, "Expected a name, received ''")
         if wrong := [each for each in status if each not in ("succeeded", "failed")]:
-            raise _wrong("status", f"Expected 'succeeded' | 'failed', received {wrong[0]!r}")
+            raise _wrong("status", f"Expected 'succeeded' | 'failed', received {shown(wrong[0])}")
         return cls(
             start=_time("start", query.get("start")),
             end=_time("end", query.get("end")),
@@ -98,7 +99,7 @@ def _whole(name: str, text: str | None, *, default: int, at_least: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or len(text) > 1_000 or int(text) < at_least:
-        raise _wrong(name, f"Expected a whole number from {at_least} up, received {text!r}")
+        raise _wrong(name, f"Expected a whole number from {at_least} up, received {shown(text)}")
     return int(text)
 
 
@@ -108,7 +109,7 @@ def _time(name: str, text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise _wrong(name, f"Expected a datetime, received {text!r}") from None
+        raise _wrong(name, f"Expected a datetime, received {shown(text)}") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from aimlapi_images.emulator.drawing.edited import edit
 from aimlapi_images.emulator.drawing.picture import Picture, encode
-from aimlapi_images.emulator.generation_body import Asked
+from aimlapi_images.emulator.generation_body import Asked, limited
 from aimlapi_images.emulator.picture_fields import picture_of, price_of
 from aimlapi_images.emulator.settings import Settings
 from aimlapi_images.emulator.validation import body_error, check, form_integer, with_defaults
@@ -22,7 +22,9 @@ from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import check_file
 from aimlapi_images.orders.mask import check_mask
 
-_FILES = ("image", "image[]", "mask", "mask[]")
+_FILES: Final = ("image", "image[]", "mask", "mask[]")
+# 16 images of 50 MB and a mask, which are kept on disk while they are read.
+_MAX_BODY: Final = 810_000_000
 
 
 @asynccontextmanager
@@ -34,7 +36,7 @@ async def read_edit(request: Request, settings: Settings) -> AsyncIterator[Asked
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise body_error("Expected multipart/form-data")
-    async with request.form(max_files=32, max_fields=100, max_part_size=2**20) as form:
+    async with limited(request, _MAX_BODY).form(max_files=32, max_fields=100, max_part_size=2**20) as form:
         fields = _read_fields(form)
         request.state.model = fields.get("model")
         check(schema.edit_problems(fields), fields, schema.edit_request(), schema.edit_models())

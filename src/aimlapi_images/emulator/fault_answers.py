@@ -75,9 +75,9 @@ def failure(request: Request, fault: Fault, settings: Settings) -> Response | No
     """The response of a fault that brings no answer of the API with status 200, or `None`."""
     match fault.kind:
         case "rate_limited":
-            return _later(request, "Too Many Requests", settings)
+            return error_answer(request, ApiError(429, "Too Many Requests", headers=_retry_after(settings)))
         case "free_tier":
-            return _later(request, "Free-tier limit: You've reached your free limit for the hour.", settings)
+            return _error(request, 429, "Free-tier limit: You've reached your free limit for the hour.")
         case "out_of_credits":
             message = "You've run out of credits. Please top up your balance in your account settings."
             return _error(request, 403, message)
@@ -129,11 +129,11 @@ def needs_url(fault: Fault | None) -> bool:
     return fault is not None and fault.kind in kinds
 
 
-def _later(request: Request, message: str, settings: Settings) -> Response:
-    wait = settings.retry_after
-    # The client waits in real time.
-    headers = {} if wait is None else {"retry-after": f"{wait / settings.time_scale:.3f}".rstrip("0").rstrip(".")}
-    return error_answer(request, ApiError(429, message, headers=headers))
+def _retry_after(settings: Settings) -> dict[str, str]:
+    if settings.retry_after is None:
+        return {}
+    seconds = settings.retry_after / settings.time_scale  # a client waits in real time
+    return {"retry-after": f"{seconds:.3f}".rstrip("0").rstrip(".")}
 
 
 def _error(request: Request, status: int, message: str) -> Response:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 from starlette.requests import Request
+from starlette.types import Message
 
 from aimlapi_images.emulator.answers import ApiError
 from aimlapi_images.emulator.drawing.picture import Picture
@@ -51,7 +52,7 @@ async def read_generation(request: Request, settings: Settings) -> AsyncIterator
     Raises:
         ApiError: It is not valid.
     """
-    body = _parse(await read_bytes(request, _MAX_BODY))
+    body = _parse(await limited(request, _MAX_BODY).body())
     request.state.model = model = body["model"] if isinstance(body.get("model"), str) else None
     described = schema.generation_request(model)
     body = with_integers(body, described)
@@ -65,18 +66,20 @@ async def read_generation(request: Request, settings: Settings) -> AsyncIterator
     yield Asked(fields, pictures, round(price_of(fields) * len(pictures), 6), make)
 
 
-async def read_bytes(request: Request, limit: int) -> bytes:
-    """Read a body of at most `limit` bytes.
+def limited(request: Request, max_bytes: int) -> Request:
+    """The request, whose body raises an `ApiError` while it is read if it is larger than this."""
+    received = 0
 
-    Raises:
-        ApiError: It is larger.
-    """
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise ApiError(413, f"The body has more than the allowed {limit:,} bytes.", headers={"connection": "close"})
-    return bytes(body)
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > max_bytes:
+            headers = {"connection": "close"}
+            raise ApiError(413, f"The body has more than the allowed {max_bytes:,} bytes.", headers=headers)
+        return message
+
+    return Request(request.scope, receive)
 
 
 def _parse(content: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from aimlapi_images.emulator.state import State
 
 IMAGES_PATH: Final = "/generations/emulated"
 
-_PRIVATE: Final = "http://169.254.169.254/latest/meta-data/"
+_PRIVATE: Final = "https://169.254.169.254/latest/meta-data/"
 _NOT_THERE_YET: Final = 2
 
 

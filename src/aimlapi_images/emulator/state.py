@@ -86,7 +86,7 @@ class State:
         settings: Settings | None = None,
         *,
         now: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.image_port: int | None = None
         self._initial = settings or Settings()
