@@ -93,7 +93,6 @@ class EmulatorCommand(click.Command):
 @click.option("--explicit-nulls", is_flag=True, default=None, help='Answer with "url": null beside b64_json.')
 @click.option("--drawing", type=click.Choice(["landscape", "plain"]), help="What to draw; plain is a single color.")
 def emulator(
-    context: click.Context,
     port: int,
     host: str,
     image_port: int | None,

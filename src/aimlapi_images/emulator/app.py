@@ -118,7 +118,7 @@ def _on_image_host(endpoint: Endpoint, state: State) -> Endpoint:
 
     async def on_image_host(request: Request) -> Response:
         if state.image_port not in (None, request.scope["server"][1]):
-            raise ApiError(404, "Images are on another port, which is that of their URLs.")
+            raise ApiError(404, "Images are on another port: that of their URLs.")
         return await endpoint(request)
 
     return on_image_host
