@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from aimlapi_images import emulator
 from aimlapi_images.emulator import image_store
 from aimlapi_images.emulator.drawing.landscape import draw
-from aimlapi_images.emulator.drawing.lettering import _readable
 from aimlapi_images.emulator.drawing.paint import paint
 from aimlapi_images.emulator.drawing.picture import Picture, encode
 from conftest import KEY
@@ -220,13 +219,6 @@ def test_a_picture_has_a_badge_and_a_caption() -> None:
 )
 def test_any_prompt_can_be_a_caption(prompt: str) -> None:
     assert picture(paint(Picture(prompt, quality="low"))).size == (1024, 1024)
-
-
-def test_captions_drop_accents_that_the_font_lacks() -> None:
-    font = ImageFont.load_default(20)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-
-    assert _readable("Füchse – für “alle”", font) == "Fuchse - fur “alle”"
 
 
 def test_a_taken_port_raises_in_the_caller() -> None:

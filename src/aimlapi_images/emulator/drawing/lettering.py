@@ -93,9 +93,9 @@ def _readable(text: str, font: ImageFont.FreeTypeFont) -> str:
     System fonts have more characters, but differ between machines, and so would the pictures.
     """
     plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
-    shown = [_shown(letter, font) for letter in plain]
-    known = sum(letter != "" for letter in shown)
-    return "".join(shown) if known > len(plain) / 2 else ""
+    text = "".join(_shown(letter, font) for letter in plain)
+    known, all_ = (len("".join(each.split())) for each in (text, plain))
+    return text if known > all_ / 2 else ""
 
 
 def _shown(letter: str, font: ImageFont.FreeTypeFont) -> str:
