@@ -70,7 +70,7 @@ def test_a_field_without_an_option_can_be_sent(capsys: pytest.CaptureFixture[str
     code, _, err = run(capsys, "blue.png", "-p", "x", "--field", "user=me", "--field", "seed=7", "--emulator")
 
     assert code == 3
-    assert "Unrecognized key in object: 'user'; Unrecognized key in object: 'seed'" in err
+    assert "Unrecognized key in object: 'seed'; Unrecognized key in object: 'user'" in err
 
 
 def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ def started(*arguments: str) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        found = re.search(r"listens at (\S+), ", process.stdout.readline())
+        found = re.search(r"listens at (\S+)\. ", process.stdout.readline())
         assert found
         yield found[1]
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -113,14 +115,16 @@ def emulator(
     try:
         for url in run(app, port=port, host=host, image_port=image_port):
             click.echo(
-                f"The emulator listens at {url}, where a browser shows what happens. Point a client at it:\n\n"
+                f"The emulator listens at {url}. A browser shows there what happens. Point a client at it:\n\n"
                 f'  ImageClient(api_key="{_KEY}", base_url="{url}")\n'
                 f"  export AIMLAPI_API_BASE={url} AIMLAPI_API_KEY={_KEY}\n"
                 f'  openai.AsyncOpenAI(api_key="{_KEY}", base_url="{url}/v1")\n\n'
                 "Ctrl-C ends it."
             )
     except OSError as error:
-        complain(f"cannot listen at {host}:{port}: {error.strerror}")
+        # An unknown host has a message, but no error number of the system.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        complain(f"cannot listen at {host}:{port}: {reason}")
         return USAGE
     except KeyboardInterrupt:
         pass

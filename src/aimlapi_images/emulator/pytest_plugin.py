@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from aimlapi_images import ImageClient
+    from aimlapi_images.client import ImageClient
     from aimlapi_images.emulator import RunningEmulator
 
 _KEY: Final = "emulator"
@@ -21,10 +21,10 @@ _KEY: Final = "emulator"
 
 @pytest.fixture(scope="session")
 def _aimlapi_server() -> Iterator[RunningEmulator]:
-    from aimlapi_images import emulator
+    from aimlapi_images.emulator import serve
 
     # A test should not wait: images are a single color, and what takes 10 s takes 0.1 s.
-    with emulator.serve(drawing="plain", time_scale=100) as running:
+    with serve(drawing="plain", time_scale=100) as running:
         yield running
 
 
@@ -45,7 +45,8 @@ def aimlapi_emulator(_aimlapi_server: RunningEmulator, monkeypatch: pytest.Monke
 @pytest.fixture
 def aimlapi_client(aimlapi_emulator: RunningEmulator) -> Iterator[ImageClient]:
     """An `ImageClient` of `aimlapi_emulator`, in this process: no connection is made. Retries wait for 10 ms."""
-    from aimlapi_images import ImageClient, RetryPolicy
+    from aimlapi_images.client import ImageClient
+    from aimlapi_images.dispatch.retry import RetryPolicy
 
     retry = RetryPolicy(first_wait=0.01, longest_wait=0.01)
     client = ImageClient(_KEY, base_url="http://emulator", transport=aimlapi_emulator.transport(), retry=retry)
