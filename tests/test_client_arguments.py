@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import warnings
+from contextlib import suppress
+from inspect import signature
+from typing import Any, Final
 
+import httpx
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from aimlapi_images import ImageClient, InvalidRequestError
+from aimlapi_images import ImageClient, ImageError, InvalidRequestError, RetryPolicy, aiohttp_transport
 from conftest import KEY
+
+_ADDRESSES: Final = st.one_of(
+    st.text(),
+    st.builds("http://{}".format, st.text(max_size=15)),
+    st.text(alphabet="htps:/[]@.%1a\0 é", max_size=20),
+)
+_ANYTHING: Final = st.one_of(
+    st.text(), st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.dictionaries(st.text(), st.text())
+)
+_VARIABLES: Final = (
+    "AIMLAPI_API_KEY",
+    "AIMLAPI_API_BASE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +58,14 @@ from conftest import KEY
         ({"base_url": "https://me:secret@api.aimlapi.com"}, "must not contain a user name or password"),
         ({"base_url": "https://api.aimlapi.com/v1?x=1"}, "must not have a query"),
         ({"base_url": "https://api.aimlapi.com:port"}, "is not a valid URL"),
+        ({"base_url": "https://xn--a"}, "is not a valid URL"),
+        ({"keepalive": -1}, "keepalive must be a number, 0 or more, not -1"),
+        ({"transport": "aiohttp"}, "transport must be an AsyncBaseTransport, not 'aiohttp'"),
+        ({"download_transport": 5}, "download_transport must be an AsyncBaseTransport, not 5"),
+        ({"headers": ["X-Team"]}, "headers must be a mapping from names to values, not list"),
+        ({"headers": {"X Team": "a"}}, "'X Team' is not the name of a header"),
+        ({"headers": {"X-Team": "two\nlines"}}, "header 'X-Team' must have printable ASCII text as its value"),
+        ({"headers": {"X-Team": 5}}, "header 'X-Team' must have printable ASCII text as its value"),
     ],
 )
 def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -40,3 +74,79 @@ def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) 
 
     assert "secret" not in str(caught.value)
     assert "words" not in str(caught.value)
+
+
+def order(**arguments: Any) -> ImageError | None:
+    """Order one image from a server that refuses it, with these arguments. Returns our error, and raises any other."""
+
+    async def run() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(400, json={"message": "no"}))
+        given = {"api_key": KEY, "transport": transport, "retry": RetryPolicy(attempts=1), **arguments}
+        async with ImageClient(**given) as client:
+            await client.generate("x")
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a key over plain HTTP
+            asyncio.run(run())
+    except ImageError as error:
+        return error
+    return None
+
+
+@settings(deadline=None)
+@given(_ADDRESSES)
+@example("https://xn--a")
+@example("http://[::1")
+def test_any_text_may_be_the_base_url(text: str) -> None:
+    assert (error := order(base_url=text)) is not None
+    assert not error.may_be_billed
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_may_be_the_key(text: str) -> None:
+    assert (error := order(api_key=text)) is not None
+    assert not error.may_be_billed
+    assert len(text) < 8 or text not in str(error)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=9), _ANYTHING, max_size=2))
+def test_anything_may_be_in_the_headers(headers: dict[str, Any]) -> None:
+    assert (error := order(headers=headers)) is not None
+    assert not error.may_be_billed
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([name for name in signature(ImageClient).parameters if name != "self"]),
+    _ANYTHING.filter(lambda value: value is not None),
+)
+def test_anything_may_be_an_argument(name: str, value: object) -> None:
+    assert (error := order(**{name: value})) is not None
+    assert not error.may_be_billed
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(_VARIABLES), _ADDRESSES, st.booleans())
+@example("HTTP_PROXY", "http://xn--a", True)
+@example("HTTPS_PROXY", "http://xn--a", False)
+def test_any_text_may_be_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, aiohttp: bool
+) -> None:
+    """Making a client gives one, or an error of ours."""
+
+    async def make() -> None:
+        key = None if "KEY" in name else KEY
+        await ImageClient(key, transport=aiohttp_transport() if aiohttp else None).aclose()
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        patch.delenv("NO_PROXY")
+        try:
+            patch.setenv(name, text)
+        except (ValueError, UnicodeError):  # which no environment can have
+            return
+        with suppress(InvalidRequestError):
+            asyncio.run(make())

@@ -190,6 +190,37 @@ async def test_an_extension_requests_no_format_of_an_unknown_model(tmp_path: Pat
     assert image.path == tmp_path / "fox.png"
 
 
+async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "fox.png").write_bytes(b"old")
+    client, script = scripted()
+
+    with pytest.raises(InvalidRequestError, match=r"already exists: .*pass overwrite=True") as caught:
+        await client.generate("x", to=tmp_path / "fox.png")
+    assert caught.value.__cause__ is None
+    assert script.requests == []
+
+    image = await client.generate("x", to=tmp_path / "fox.png", overwrite=True)
+    assert image.data == (tmp_path / "fox.png").read_bytes() == PIXEL
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_the_log_names_an_order_that_is_cancelled_while_it_is_open(caplog: pytest.LogCaptureFixture) -> None:
+    sent = asyncio.Event()
+
+    async def hang(_: httpx.Request) -> httpx.Response:
+        sent.set()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async with ImageClient(KEY, transport=httpx.MockTransport(hang)) as client:
+        task = asyncio.create_task(client.generate("x", order="mine"))
+        await sent.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert "order mine: stopped while attempt mine.1 was open: it may be billed" in caplog.messages
+
+
 async def test_an_image_that_cannot_be_written_is_in_the_error(tmp_path: Path) -> None:
     def take_the_name(request: httpx.Request) -> httpx.Response:
         (tmp_path / "picture.png").write_text("somebody else's")

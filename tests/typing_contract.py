@@ -14,6 +14,7 @@ from aimlapi_images import (
     GeneratedImage,
     ImageClient,
     ImageInput,
+    LogPage,
     Observer,
     OutputFormat,
     Quality,
@@ -39,6 +40,8 @@ async def generate() -> None:
         assert_type(image.path, Path | None)
         assert_type(await image.save("x", overwrite=True), Path)
         assert_type(image.to_pil(), Image)
+        assert_type(await client.fetch("https://images.example/fox", to="fox", overwrite=True), GeneratedImage)
+        assert_type([page async for page in client.log_pages(period="day", status="failed")], list[LogPage])
 
         await client.generate("x", size="1x1")  # type: ignore[arg-type]
         await client.generate("x", background="clear")  # type: ignore[arg-type]

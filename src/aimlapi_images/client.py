@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -17,19 +17,28 @@ from aimlapi_images.api.account import Account
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
-from aimlapi_images.config import DEFAULT_TIMEOUT, async_function, instance_of, positive, rule, whole_number
+from aimlapi_images.config import (
+    DEFAULT_TIMEOUT,
+    KEEPALIVE_SECONDS,
+    async_function,
+    instance_of,
+    not_negative,
+    positive,
+    rule,
+    whole_number,
+)
 from aimlapi_images.dispatch.budget import Budget, Ledger
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
-from aimlapi_images.events import Observer, Reporter
+from aimlapi_images.events import Observer, Reporter, ThrottleState
 from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import new_edit
 from aimlapi_images.orders.generation import new_generation
 from aimlapi_images.orders.image_input import ImageInput
-from aimlapi_images.orders.order import Order
+from aimlapi_images.orders.order import new_fetch
 from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:  # a value that the schema no longer has must not keep the rest from loading
@@ -52,16 +61,22 @@ DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
 
 
+_transport = instance_of(httpx.AsyncBaseTransport)
+
+
 @attrs.frozen(kw_only=True)
 class _Options:
     """The client's arguments that are checked by value."""
 
     max_concurrency: int = attrs.field(validator=rule(whole_number))
     requests_per_minute: float | None = attrs.field(validator=rule(positive, optional=True))
+    keepalive: float = attrs.field(validator=rule(not_negative))
     deadline: float | None = attrs.field(validator=rule(positive, optional=True))
     retry: RetryPolicy = attrs.field(validator=rule(instance_of(RetryPolicy)))
     budget: Budget | None = attrs.field(validator=rule(instance_of(Budget), optional=True))
     observer: Observer | None = attrs.field(validator=rule(async_function, optional=True))
+    transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
+    download_transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
 
 
 class ImageClient:
@@ -79,6 +94,8 @@ class ImageClient:
             The rate that the API accepts is learned from its refusals in any case.
         timeout: Seconds, or an `httpx.Timeout`. A number limits each wait for bytes; connecting takes at most
             10 s. The default is 10 s to connect and 300 s to wait for an answer.
+        keepalive: Seconds that an idle connection is kept. Less than the server keeps it, since a request on a
+            connection that is just being closed has an unknown outcome.
         deadline: Seconds for each order, including waiting, retries and download; no limit if `None`.
         retry: What is sent again, and when. By default, nothing that may have been billed.
         budget: How much all orders of this client may cost together; any amount if `None`.
@@ -100,6 +117,7 @@ class ImageClient:
         max_concurrency: int = 16,
         requests_per_minute: float | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
+        keepalive: float = KEEPALIVE_SECONDS,
         deadline: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
         budget: Budget | None = None,
@@ -111,15 +129,19 @@ class ImageClient:
         self._options = _Options(
             max_concurrency=max_concurrency,
             requests_per_minute=requests_per_minute,
+            keepalive=keepalive,
             deadline=deadline,
             retry=retry,
             budget=budget,
             observer=observer,
+            transport=transport,
+            download_transport=download_transport,
         )
         self._http = HTTPClients(
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
+            keepalive=keepalive,
             transport=transport,
             download_transport=download_transport,
             headers=headers,
@@ -156,6 +178,7 @@ class ImageClient:
         response_format: ImageGenerationRequestResponseFormat | None = None,
         options: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         deadline: float | None = None,
         order: str | None = None,
     ) -> GeneratedImage:
@@ -177,6 +200,7 @@ class ImageClient:
             options: Further fields of the request, by name.
             to: Write the image to this file, whole or not at all; the extension follows the format. A path that
                 cannot be written, or that exists, is refused before anything is sent.
+            overwrite: Replace the file if it exists.
             deadline: Seconds for this order, in place of the client's.
             order: Your id for this order, under which the provider's log lists it: up to 123 characters of
                 `A-Z a-z 0-9 . _ : -`. A new one if `None`.
@@ -206,8 +230,10 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        new = new_generation(prompt, model=model, parameters=parameters, options=options, to=to, order=order)
-        return await self._run(new, deadline)
+        new = new_generation(
+            prompt, model=model, parameters=parameters, options=options, to=to, overwrite=overwrite, order=order
+        )
+        return await self._pipeline.run(new, self._deadline(deadline))
 
     async def edit(
         self,
@@ -224,6 +250,7 @@ class ImageClient:
         response_format: ImageEditRequestResponseFormat | None = None,
         options: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         deadline: float | None = None,
         order: str | None = None,
     ) -> GeneratedImage:
@@ -260,15 +287,45 @@ class ImageClient:
             parameters=parameters,
             options=options,
             to=to,
+            overwrite=overwrite,
             order=order,
             threads=self._threads,
         )
-        return await self._run(new, deadline)
+        return await self._pipeline.run(new, self._deadline(deadline))
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        to: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        deadline: float | None = None,
+    ) -> GeneratedImage:
+        """Fetch an image that is paid for, such as the `url` of a `DownloadError`. Nothing is generated or billed.
+
+        The URL is checked as every image URL is: no key is sent, and no private address is reached. Other arguments
+        are those of `generate`.
+
+        Raises:
+            InvalidRequestError: `url` is not text, or `to` cannot be written.
+            DeadlineExceededError: The deadline passed.
+            DownloadError: The URL could not be fetched; it may have expired.
+            DecodeError: What it returned is not an image.
+            NotSavedError: The image could not be written to `to`. It is in the error.
+        """
+        await self._ready()
+        new = new_fetch(url, to=to, overwrite=overwrite)
+        return await self._pipeline.fetch(url, new, self._deadline(deadline))
 
     @property
     def spending(self) -> Spending:
         """What this client's orders have cost so far, as far as the API said."""
         return self._ledger.spending
+
+    @property
+    def throttle(self) -> ThrottleState:
+        """What the client's throttle does now: how much is open and queued, and whether and why it is slow."""
+        return self._pipeline.throttle.state()
 
     async def balance(self) -> Balance:
         """Read what is left on the account.
@@ -312,6 +369,29 @@ class ImageClient:
         query = {"period": period, "start": start, "end": end, "status": status, "model": model}
         return await self._retry.result(partial(self._account.logs, **query, limit=limit, offset=offset))
 
+    async def log_pages(
+        self,
+        *,
+        period: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
+        model: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[LogPage]:
+        """Read all pages of the provider's log: `async for page in client.log_pages(start=...)`.
+
+        Arguments and errors are those of `logs`; `limit` is the size of a page. If requests end meanwhile, an entry may
+        come twice.
+        """
+        span = {"period": period, "start": start, "end": end}
+        read, more = 0, True
+        while more:
+            page = await self.logs(**span, status=status, model=model, limit=limit, offset=read)  # type: ignore[arg-type]
+            yield page
+            read += len(page.entries)
+            more = page.has_more and bool(page.entries)
+
     async def _ready(self) -> None:
         """Check that the client may be used, and load the schema before the first order."""
         self._http.check_usable()
@@ -320,10 +400,11 @@ class ImageClient:
                 if not schema.is_loaded():
                     await self._threads.run(schema.load)
 
-    async def _run(self, order: Order, deadline: float | None) -> GeneratedImage:
-        if deadline is not None:
-            positive("deadline", deadline)
-        return await self._pipeline.run(order, self._options.deadline if deadline is None else deadline)
+    def _deadline(self, deadline: float | None) -> float | None:
+        if deadline is None:
+            return self._options.deadline
+        positive("deadline", deadline)
+        return deadline
 
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""

@@ -24,8 +24,8 @@ _PLACEHOLDER: Final = re.compile(r"[<>${}]|^your[-_ ]", re.IGNORECASE)
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=300.0, write=60.0, pool=None)
 
 # Idle connections are closed long before a server would close them: a request sent on a connection that is just
-# being closed has an unknown outcome, which costs more than a new connection.
-KEEPALIVE_SECONDS: Final = 2.0
+# being closed has an unknown outcome, which costs more than a new connection. Some servers close after a second.
+KEEPALIVE_SECONDS: Final = 0.5
 MAX_IDLE_CONNECTIONS: Final = 20
 
 
@@ -54,10 +54,9 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
         raise InvalidRequestError(f"base_url must be a URL, not {base_url!r}; leave it out for {DEFAULT_BASE_URL}")
     text = _unquoted(base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL)
     shown = repr(text) if "@" not in text and "?" not in text else "(not shown, it may contain a password)"
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise InvalidRequestError(f"base URL {shown} is not a valid URL") from error
+    url = parse_url(text)
+    if url is None:
+        raise InvalidRequestError(f"base URL {shown} is not a valid URL")
     if url.userinfo:
         raise InvalidRequestError("the base URL must not contain a user name or password; pass the key as api_key")
     if url.scheme not in ("http", "https") or not url.host:
@@ -65,6 +64,16 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
     if url.query or url.fragment:
         raise InvalidRequestError(f"base URL {shown} must not have a query or a fragment")
     return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
+
+
+def parse_url(text: str) -> httpx.URL | None:
+    """Parse a URL; `None` if it is invalid. The errors of the parsers below may contain a part of a password."""
+    try:
+        url = httpx.URL(text)
+        url.host.encode()  # decodes an international name, which may be invalid
+    except (httpx.InvalidURL, ValueError, IndexError):
+        return None
+    return url
 
 
 def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
@@ -120,7 +129,8 @@ def instance_of(kind: type) -> Callable[[str, Any], None]:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, kind):
-            raise InvalidRequestError(f"{name} must be a {kind.__name__}, not {value!r}")
+            article = "an" if kind.__name__[0] in "AEIO" else "a"
+            raise InvalidRequestError(f"{name} must be {article} {kind.__name__}, not {value!r}")
 
     return check
 

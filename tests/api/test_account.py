@@ -54,6 +54,11 @@ async def test_the_log_can_be_narrowed_and_paged_through() -> None:
         with pytest.raises(errors.NotFoundError):
             await client.generate("A fox", model="no/such", order="o5")
 
+        pages = [[entry.order for entry in page.entries] async for page in client.log_pages(limit=4)]
+        assert pages == [["o5", "o4", "o3", "o2"], ["o1", "o0"]]
+        assert [len(page.entries) async for page in client.log_pages(status="failed")] == [1]
+        assert [page.entries async for page in client.log_pages(model="no/other")] == [()]
+
         async def found(**asked: Any) -> list[str | None]:
             return [entry.order for entry in (await client.logs(**asked)).entries]
 

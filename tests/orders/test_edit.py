@@ -55,7 +55,7 @@ MODEL = "openai/gpt-image-1-5"
         (lambda: {"options": {"image[]": "y"}}, r"options cannot set image\[\]"),
         (lambda: {"options": {"mask": "y"}}, "options cannot set mask"),
         (lambda: {"options": {"tags": ["a"]}}, r"tags must be text, a finite number, true or false, got \['a'\]"),
-        (lambda: {"options": {"share": float("nan")}}, "share must be text, a finite number, .* got nan"),
+        (lambda: {"options": {"share": float("nan")}}, "field 'share' cannot be sent: .*float"),
         (lambda: {"deadline": 0}, "deadline"),
     ],
 )

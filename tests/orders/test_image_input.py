@@ -103,7 +103,7 @@ async def test_an_asynchronous_file_is_read(threads: Threads) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I;16", "RGBa", "La", "PA"]
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I", "I;16", "RGBa", "La", "PA"]
 )
 async def test_a_pillow_image_of_any_mode_becomes_a_png(threads: Threads, mode: str) -> None:
     upload = await read(Image.new(mode, (5, 4)), threads)

@@ -55,6 +55,7 @@ async def build(request: pytest.FixtureRequest, threads: Threads) -> Any:
         ({"options": {"output_fromat": "png"}}, "output_fromat .* not a field of this model: did you mean output_for"),
         ({"options": {"a\ud800": "x"}}, r"field 'a\\ud800' cannot be sent: .*surrogates"),
         ({"options": {"seed": 10**5000}}, "field 'seed' cannot be sent"),
+        ({"parameters": {"output_compression": 10**5000}}, "field 'output_compression' cannot be sent"),
         ({"options": [("n", 1)]}, "options must be a mapping from field names to values, got .*"),
         ({"options": {1: 2}}, "options must be a mapping from field names to values, got {1: 2}"),
         ({"model": None}, "model must be the name of a model, got None"),

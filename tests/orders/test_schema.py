@@ -58,7 +58,7 @@ def messages(rules: dict[str, Any], value: Any) -> list[str]:
         ({"maxLength": 1}, "ab", "must have at most 1 characters, not 2"),
         ({"minItems": 1}, [], "must have at least 1 entries, not 0"),
         ({"maxItems": 1}, [1, 2], "must have at most 1 entries, not 2"),
-        ({"pattern": "^a"}, "b", "is 'b', which does not match ^a"),
+        ({"pattern": "^a"}, "b", "is wrong: 'b' does not match '^a'"),
         ({"multipleOf": 2}, 3, "is wrong: 3 is not a multiple of 2"),
         ({"not": {"enum": [1], "description": "has to be another"}}, 1, "has to be another"),
         ({"required": ["a"]}, {}, "a is missing"),
@@ -93,12 +93,6 @@ def test_a_message_names_the_field_the_value_and_the_limit(rules: dict[str, Any]
 def test_long_values_never_appear_in_a_message(rules: dict[str, Any]) -> None:
     for message in messages(rules, "a" * 32_000) + messages({"uniqueItems": True}, ["a" * 32_000] * 2):
         assert len(message) < 300
-
-
-def test_an_integer_that_python_does_not_print_is_a_problem() -> None:
-    (problem,) = schema.generation_problems({"model": "x", "prompt": "x", "output_compression": 10**5_000})
-
-    assert problem.text.startswith("the request cannot be checked: ")
 
 
 def test_whole_floats_are_no_integers() -> None:

@@ -18,8 +18,9 @@ from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[
 
 import httpx
 
+from aimlapi_images.about import needs_extra
 from aimlapi_images.api.http_clients import ssl_context
-from aimlapi_images.config import KEEPALIVE_SECONDS
+from aimlapi_images.config import KEEPALIVE_SECONDS, not_negative, parse_url
 from aimlapi_images.errors import InvalidRequestError
 
 try:
@@ -27,7 +28,7 @@ try:
     import yarl
     from multidict import CIMultiDict, CIMultiDictProxy
 except ImportError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-    raise ImportError('aiohttp_transport() needs the extra: pip install "aimlapi-images[aiohttp]"') from error
+    raise ImportError(needs_extra("aiohttp_transport()", "aiohttp")) from error
 
 _PIECE_BYTES: Final = 64 * 2**10
 _READ_BYTES: Final = 256 * 2**10
@@ -51,25 +52,30 @@ _ERRORS: Final[list[tuple[type[BaseException], type[httpx.TransportError]]]] = [
 _check_address: ContextVar[Callable[[str], None] | None] = ContextVar("check_address", default=None)
 
 
-def aiohttp_transport(*, verify: ssl.SSLContext | None = None) -> AiohttpTransport:
+def aiohttp_transport(
+    *, verify: ssl.SSLContext | None = None, keepalive: float = KEEPALIVE_SECONDS
+) -> AiohttpTransport:
     """Make a transport over aiohttp: `ImageClient(transport=aiohttp_transport())`.
 
     Proxies, certificates and timeouts work as without it. It belongs to one client, which closes it.
 
     Args:
         verify: The trusted certificates; the same as by default if `None`.
+        keepalive: Seconds that an idle connection is kept, in place of the client's argument.
 
     Raises:
         InvalidRequestError: The environment names a proxy that aiohttp cannot use.
     """
-    return AiohttpTransport(verify or ssl_context())
+    not_negative("keepalive", keepalive)
+    return AiohttpTransport(verify or ssl_context(), keepalive)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Carries requests over aiohttp, with any number of connections. See `aiohttp_transport`."""
 
-    def __init__(self, verify: ssl.SSLContext) -> None:
+    def __init__(self, verify: ssl.SSLContext, keepalive: float) -> None:
         self._verify = verify
+        self._keepalive = keepalive
         self._proxies = EnvironmentProxies()
         self._session: aiohttp.ClientSession | None = None
 
@@ -113,7 +119,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, ssl=self._verify, keepalive_timeout=KEEPALIVE_SECONDS, socket_factory=_new_socket
+                limit=0, ssl=self._verify, keepalive_timeout=self._keepalive, socket_factory=_new_socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -133,27 +139,35 @@ class EnvironmentProxies:
 
     def __init__(self) -> None:
         self._environment = getproxies()
-        self.proxies: dict[str, httpx.Proxy] = {}
+        self.proxies: dict[str, httpx.Proxy | InvalidRequestError] = {}
         for scheme in ("http", "https", "all"):
             if address := self._environment.get(scheme):
-                self.proxies[scheme] = _proxy(f"{scheme.upper()}_PROXY", address)
+                try:
+                    self.proxies[scheme] = _proxy(f"{scheme.upper()}_PROXY", address)
+                except InvalidRequestError as error:
+                    if "no" not in self._environment:
+                        raise
+                    self.proxies[scheme] = error  # there may be no request that needs it
 
     def find(self, url: httpx.URL) -> httpx.Proxy | None:
         """Return the proxy for a URL, or `None` to connect directly."""
         proxy = self.proxies.get(url.scheme) or self.proxies.get("all")
         host = url.host if url.port is None or ":" in url.host else f"{url.host}:{url.port}"
-        return None if proxy is None or proxy_bypass_environment(host, self._environment) else proxy
+        if proxy is None or proxy_bypass_environment(host, self._environment):
+            return None
+        if isinstance(proxy, InvalidRequestError):
+            raise httpx.UnsupportedProtocol(str(proxy))
+        return proxy
 
 
 def _proxy(variable: str, address: str) -> httpx.Proxy:
-    try:
-        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    except (ValueError, httpx.InvalidURL):  # whose text may have a part of the password
-        raise InvalidRequestError(f"{variable} is not the address of a proxy") from None
-    if proxy.url.scheme not in ("http", "https") or not proxy.url.host:
-        shown = proxy.url.copy_with(userinfo=b"")
+    url = parse_url(address if "://" in address else f"http://{address}")
+    if url is None or not url.host:
+        raise InvalidRequestError(f"{variable} is not the address of a proxy")
+    if url.scheme not in ("http", "https"):
+        shown = url.copy_with(userinfo=b"")
         raise InvalidRequestError(f"{variable}: aiohttp supports proxies at http:// and https:// only, not {shown}")
-    return proxy
+    return httpx.Proxy(url)
 
 
 def _proxied(proxy: httpx.Proxy | None, url: httpx.URL, headers: list[tuple[str, str]]) -> dict[str, Any]:

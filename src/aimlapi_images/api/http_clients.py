@@ -6,19 +6,24 @@ import asyncio
 import ipaddress
 import os
 import platform
+import re
 import ssl
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
 
+from aimlapi_images.about import package_version
 from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.ssrf import is_public
-from aimlapi_images.config import KEEPALIVE_SECONDS, MAX_IDLE_CONNECTIONS, find_api_key, find_base_url, timeouts
+from aimlapi_images.config import MAX_IDLE_CONNECTIONS, find_api_key, find_base_url, timeouts
 from aimlapi_images.errors import InvalidRequestError
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class HTTPClients:
@@ -40,6 +45,7 @@ class HTTPClients:
         api_key: str | None,
         base_url: str | None,
         timeout: float | httpx.Timeout,
+        keepalive: float,
         transport: httpx.AsyncBaseTransport | None,
         download_transport: httpx.AsyncBaseTransport | None,
         headers: Mapping[str, str] | None,
@@ -51,32 +57,27 @@ class HTTPClients:
             "timeout": timeouts(timeout),
             # The throttle queues requests, not the pool. Its cost grows with the square of idle connections.
             "limits": httpx.Limits(
-                max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS
+                max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=keepalive
             ),
         }
-        agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        agent = {"User-Agent": f"aimlapi-images/{package_version()} Python/{platform.python_version()}"}
         if transport is None:
             # One for both clients: loading the certificates takes longer than anything else here.
             options["verify"] = ssl_context()
-        headers = _checked(headers)
+        headers = {**agent, **_checked(headers)}
+        api = partial(_client, base_url=self.base_url, transport=transport, headers=headers, **options)
+        downloads = partial(_client, transport=download_transport or transport, headers=agent, **options)
         try:
-            self.api = httpx.AsyncClient(
-                base_url=self.base_url,
-                transport=transport,
-                headers={**agent, **headers},
-                cookies=_no_cookies(),
-                **options,
-            )
-            self.downloads = httpx.AsyncClient(
-                transport=download_transport or transport, headers=agent, cookies=_no_cookies(), **options
-            )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
-            # The text of an InvalidURL may have a part of the proxy's password.
-            hidden = isinstance(error, httpx.InvalidURL)
-            reason = "it is not a valid URL" if hidden else error
-            raise InvalidRequestError(
-                f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {reason}"
-            ) from (None if hidden else error)
+            self.api, self.downloads = api(), downloads()
+        except (ValueError, ImportError, httpx.InvalidURL, IndexError) as error:
+            # Other errors may contain a part of the proxy's password.
+            reason = error if isinstance(error, ImportError) or type(error) is ValueError else "it is not a valid URL"
+            message = f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {reason}"
+            if not proxy_bypass_environment(self.base_url.host):
+                raise InvalidRequestError(message) from None
+            # Only images at the API's own host can be fetched.
+            mounts = {"all://": _Unreachable(message), f"all://{self.base_url.host}": None}
+            self.api, self.downloads = api(trust_env=False), downloads(trust_env=False, mounts=mounts)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:
@@ -92,6 +93,16 @@ class HTTPClients:
         """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
+
+
+class _Unreachable(httpx.AsyncBaseTransport):
+    """Stands for a proxy that cannot be used."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.UnsupportedProtocol(self._message, request=request)
 
 
 def ssl_context() -> ssl.SSLContext:
@@ -116,13 +127,17 @@ def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
         warnings.warn(message, stacklevel=stacklevel + 1)
 
 
-def _no_cookies() -> CookieJar:
-    """A jar that accepts no cookies: an answer must not change the next request."""
-    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+def _client(**options: Any) -> httpx.AsyncClient:
+    """A client that accepts no cookies: an answer must not change the next request."""
+    return httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])), **options)
 
 
 def _checked(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    if not isinstance(headers, Mapping | None):
+        raise InvalidRequestError(f"headers must be a mapping from names to values, not {type(headers).__name__}")
     for name, value in (headers or {}).items():
-        if not isinstance(value, str) or not f"{name}{value}".isascii():
-            raise InvalidRequestError(f"header {name!r} must have an ASCII string as its value")
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidRequestError(f"{name!r} is not the name of a header")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise InvalidRequestError(f"header {name!r} must have printable ASCII text as its value")
     return headers or {}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from aimlapi_images.cli.exit_codes import USAGE, complain
+from aimlapi_images.cli.process import USAGE, complain
 from aimlapi_images.emulator.faults import FAULTS, parse_rate
 from aimlapi_images.errors import InvalidRequestError
 

@@ -22,20 +22,21 @@ from typing import Final
 
 import attrs
 
+from aimlapi_images import events
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
-from aimlapi_images.dispatch.delivery import Delivery, broken_payload
+from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import AttemptStarted, Delivered, Event, Failed, Generated, Reporter, Retrying, Unknown
+from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.sinks import SinkSet
-from aimlapi_images.models import GeneratedImage
+from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
@@ -52,7 +53,7 @@ class Pipeline:
     ledger: Ledger
     retry: Retry
     log: LogLookup
-    report: Reporter
+    report: events.Reporter
     threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
     _attempts: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
@@ -70,7 +71,7 @@ class Pipeline:
         progress = Progress()
         try:
             with self._reserved(order):
-                async with SinkSet(order.to, self.threads) as sinks:
+                async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
                     failure = await self._until_fetched(order, deadline, sinks, progress)
                     if progress.delivery is not None:
                         image = await progress.delivery.finish(failure)
@@ -79,10 +80,10 @@ class Pipeline:
                         billed = failure.may_be_billed or progress.may_be_billed
                         raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
-            event = Unknown if error.may_be_billed and progress.delivery is None else Failed
+            event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error))
             raise
-        await self._report_paid(Delivered(order.id, image), progress)
+        await self._report_paid(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
             raise NotSavedError(
                 f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
@@ -91,6 +92,20 @@ class Pipeline:
                 order=order.id,
             ) from progress.observer_error
         return image
+
+    async def fetch(self, url: str, order: Order, deadline: float | None = None) -> GeneratedImage:
+        """Steps 6 and 7 alone, for an image that is paid for."""
+        with self._reserved(order):
+            async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
+                answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
+                delivery = Delivery(order, answer, 0, time.monotonic())
+                failure = None
+                try:
+                    async with asyncio.timeout(deadline):
+                        await delivery.fetch(self.downloader, self.retry, sinks)
+                except TimeoutError as error:
+                    failure = Progress("download", delivery=delivery).deadline_failure(deadline, error)
+                return await delivery.finish(failure)
 
     async def _until_fetched(
         self, order: Order, deadline: float | None, sinks: SinkSet, progress: Progress
@@ -108,7 +123,7 @@ class Pipeline:
                 delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
                 progress.phase = "observer"
                 urls = delivery.missing_urls
-                event = Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
                 await delivery.fetch(self.downloader, self.retry, sinks)
@@ -120,6 +135,13 @@ class Pipeline:
 
     async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
+        result = await self._in_turn(order, ticket, sinks, progress)
+        if (state := self.throttle.change()) is not None:
+            await self._report_paid(events.ThrottleChanged(order.id, state), progress)
+        return result
+
+    async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+        """The same, before changes of the throttle are reported."""
         progress.phase = "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(ticket) as turn:
@@ -128,11 +150,14 @@ class Pipeline:
             progress.attempts += 1
             number = self._next_number(order.id)
             sent = SentAttempt(number, order.request_id(number))
-            await self.report(AttemptStarted(order.id, progress.attempts, sent.request_id))
+            await self.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
             except BaseException:  # cancelled, or the deadline passed
+                events.logger.warning(
+                    "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
+                )
                 self.ledger.charge_unknown(order.kind)
                 raise
             if not isinstance(result, Failure):
@@ -161,9 +186,7 @@ class Pipeline:
         request.headers["Idempotency-Key"] = order.id
         answer = await self.exchange(request, sinks, order.images_expected)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
-        if isinstance(result, ImageAnswer) and all(entry.broken for entry in result.entries):
-            return await broken_payload(result.entries[0], result)
-        return result
+        return result if isinstance(result, Failure) else await usable(result)
 
     async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
         """Ask the provider's log how an attempt ended, and say so in the failure."""
@@ -194,17 +217,17 @@ class Pipeline:
         return number
 
     async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await self.report(Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        await self.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
         progress.phase = "backoff"
 
-    async def _report_paid(self, event: Event, progress: Progress) -> None:
-        """Report what is paid for. A failing observer must not lose the image."""
+    async def _report_paid(self, event: events.Event, progress: Progress) -> None:
+        """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
             await self.report(event)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, event: Failed) -> None:
+    async def _report_failure(self, event: events.Failed) -> None:
         """Report how the order ended. A failing observer must not hide it."""
         try:
             await self.report(event)

@@ -8,13 +8,15 @@
     client = ImageClient("any-key", transport=emulator.transport())  # or in this process, without a server
 
 It draws a landscape that depends on the prompt only and is visibly marked as emulated. In pytest, use the fixtures
-`aimlapi_emulator` and `aimlapi_client`. Needs `pip install "aimlapi-images[emulator]"`.
+`aimlapi_emulator` and `aimlapi_client`. Needs the extra `emulator`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from aimlapi_images.about import needs_extra
 
 if TYPE_CHECKING:
     from aimlapi_images.emulator.app import create_app
@@ -67,7 +69,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name
         except (
             ModuleNotFoundError
         ) as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-            raise ModuleNotFoundError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
+            raise ModuleNotFoundError(needs_extra("the emulator", "emulator")) from error
         globals()[name] = value
         return value
 

@@ -86,7 +86,7 @@ def _check_files(files: Sequence[UploadFile], masks: Sequence[UploadFile]) -> Im
     for each in masks:
         mask = _check_file("mask", each, schema.edit_files("mask"))
         try:
-            check_mask(each.file, mask, images[0])
+            check_mask(each.file, mask, files[0].file, images[0])
         except InvalidRequestError as error:
             raise body_error(str(error), ["mask"]) from error
     return images[0]

@@ -26,24 +26,14 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = Union[str, os.PathLike[str], bytes, bytearray, memoryview, IO[bytes], "Image", GeneratedImage]
 
 _READ_BYTES: Final = 2**20
-# Pillow modes that PNG does not support, and the modes that they are converted to.
-_PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"} | dict.fromkeys(
-    ("CMYK", "F", "HSV", "LAB", "RGBX", "YCbCr"), "RGB"
-)
+# What Pillow's modes become in a PNG; the others become RGB.
+_PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA", "I": "I;16"} | {
+    mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+}
 
 
 async def read_upload(value: object, label: str, rules: FileRules, threads: Threads) -> Upload:
-    """Read and check one image. A file on disk stays there.
-
-    Args:
-        value: The image; see `ImageInput`.
-        label: What errors call it, such as `image 2`. Its first word is the file name of an image without one.
-        rules: Allowed size and formats.
-        threads: Where the image is read.
-
-    Raises:
-        InvalidRequestError: The image cannot be read, is too large or has the wrong format.
-    """
+    """Read and check one image, labelled such as `image 2` in errors. A file on disk stays there."""
     name, content = await _read(value, label, rules.max_bytes, threads)
     try:
         format_ = await threads.run(_check, content, rules)
@@ -56,19 +46,30 @@ async def read_upload(value: object, label: str, rules: FileRules, threads: Thre
 
 async def _read(value: object, label: str, max_bytes: int, threads: Threads) -> tuple[str | None, Content]:
     """An image's file name, if it has one, and its content."""
+    if pillow := as_pillow(value):
+        return None, await threads.run(_encode_png, pillow, label)
+    source = source_of(value, label)
+    if isinstance(source, Path):
+        return await threads.run(_find, source)
+    if isinstance(source, bytes):
+        return None, source
+    name = getattr(source, "name", None)
+    return _file_name(name) if isinstance(name, str) else None, await _read_file(source, label, max_bytes, threads)
+
+
+def source_of(value: object, label: str) -> Any:
+    """A `Path`, bytes or a file object for an image in any form but that of Pillow. Nothing is read."""
     match value:
         case str() | os.PathLike():
-            return await threads.run(_find, _local_path(value, label))
+            return _local_path(value, label)
         case bytes() | bytearray() | memoryview():
-            return None, bytes(value)
-        case GeneratedImage(path=Path() as path):
-            return await threads.run(_find, path)
+            return bytes(value)
         case GeneratedImage():
-            return None, value.data
-    if pillow := as_pillow(value):
-        return None, await threads.run(encode_png, pillow, label)
-    name = getattr(check_readable(value, label), "name", None)
-    return _file_name(name) if isinstance(name, str) else None, await _read_file(value, label, max_bytes, threads)
+            return value.path or value.data
+    if not callable(getattr(value, "read", None)):
+        forms = "a path, bytes, a file opened with 'rb', a Pillow image or a GeneratedImage"
+        raise InvalidRequestError(f"{label} must be {forms}, got {shown(value)}")
+    return value
 
 
 def _local_path(value: str | os.PathLike[str], label: str) -> Path:
@@ -115,50 +116,29 @@ async def _read_file(file: Any, label: str, max_bytes: int, threads: Threads) ->
     return bytes(data)
 
 
-def check_readable(value: object, label: str) -> Any:
-    """The value, if it is a file object.
-
-    Raises:
-        InvalidRequestError: It is not, nor any other form of an image.
-    """
-    if not callable(getattr(value, "read", None)):
-        forms = "a path, bytes, a file opened with 'rb', a Pillow image or a GeneratedImage"
-        raise InvalidRequestError(f"{label} must be {forms}, got {shown(value)}")
-    return value
-
-
 def as_pillow(value: object) -> Image | None:
     """The value, if it is a Pillow image. Does not import Pillow."""
     module = sys.modules.get("PIL.Image")
     return value if module is not None and isinstance(value, module.Image) else None
 
 
-def encode_png(image: Image, label: str) -> bytes:
-    """Encode a Pillow image as a PNG.
+def _encode_png(image: Image, label: str) -> bytes:
+    """The image as it is seen: a PNG keeps no EXIF orientation."""
+    from PIL import ImageOps
 
-    Raises:
-        InvalidRequestError: It cannot be encoded, or its file cannot be read.
-    """
     file = io.BytesIO()
     try:
-        mode = _PNG_MODES.get(image.mode)
-        (image.convert(mode) if mode else image).save(file, "PNG")
+        ImageOps.exif_transpose(image).convert(_PNG_MODES.get(image.mode, "RGB")).save(file, "PNG")
     except Exception as error:  # whatever Pillow raises for a broken file
         raise InvalidRequestError(f"{label} cannot be encoded as a PNG: {error}") from error
     return file.getvalue()
 
 
 def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
-    """Check the size and the format of an open image file.
-
-    Args:
-        file: The file.
-        size: Its size in bytes.
-        rules: Allowed size and formats.
+    """Check the size and the format of an open image file of `size` bytes.
 
     Raises:
         ValueError: One of them is not allowed. The message continues a sentence that begins with the file's name.
-        OSError: The file cannot be read.
     """
     if size == 0:
         raise ValueError("is empty")

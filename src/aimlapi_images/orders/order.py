@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import abc
 import difflib
 import json
 import os
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
@@ -34,32 +33,46 @@ _LAST_ATTEMPT: Final = 9999
 
 
 @attrs.frozen
-class Order(abc.ABC):
+class Order:
     """One request that is paid for once, however many attempts it takes.
 
     Attributes:
         id: Names the order at the provider; each attempt is sent as `<id>.<attempt>`.
+        fields: The fields of the request, apart from files.
         to: Absolute path to write the image to, or `None` to keep it in memory.
         to_given: The same path as the caller wrote it, for messages and results.
+        overwrite: Whether the image may replace an existing file.
     """
 
     id: str
+    fields: Mapping[str, Any]
     to: Path | None
     to_given: Path | None
+    overwrite: bool
+
+    @classmethod
+    def build(cls, order: str | None, fields: Mapping[str, Any], to: Path | None, overwrite: bool) -> Self:
+        """A new order with this id or a new one, checked before it costs anything."""
+        if not isinstance(order, str | None) or order == "":
+            raise InvalidRequestError(f"order must be a non-empty string, got {shown(order)}")
+        name, target = order or uuid.uuid4().hex, to and absolute(to)
+        built = cls(id=name, fields=fields, to=target, to_given=to, overwrite=bool(overwrite))
+        built._check()
+        return built
 
     @property
-    @abc.abstractmethod
     def prompt(self) -> str:
         """Description of the image."""
+        return str(self.fields.get("prompt", ""))
 
     @property
-    @abc.abstractmethod
     def parameters(self) -> dict[str, Any]:
         """The other fields of the request."""
+        return {name: value for name, value in self.fields.items() if name != "prompt"}
 
-    @abc.abstractmethod
     def request(self, attempt: int) -> dict[str, Any]:
-        """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt."""
+        """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt; for kinds of orders that are sent."""
+        raise NotImplementedError
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -89,14 +102,10 @@ class Order(abc.ABC):
     @property
     def output_format(self) -> str:
         """The format that was asked for, or else the API's default."""
-        return normalized_format(self.parameters.get("output_format", _DEFAULT_FORMAT))
+        named = self.to_given and format_of(self.to_given)
+        return normalized_format(self.parameters.get("output_format") or named or _DEFAULT_FORMAT)
 
-    def check(self) -> None:
-        """Check the order's id, and that the image can be written, before the order costs anything.
-
-        Raises:
-            InvalidRequestError: The id is not valid, or the image cannot be written.
-        """
+    def _check(self) -> None:
         # The documented limit of 128 characters includes the longest suffix.
         if problems := schema.request_id_problems(self.request_id(_LAST_ATTEMPT)):
             raise InvalidRequestError(
@@ -105,18 +114,22 @@ class Order(abc.ABC):
         if self.to_given is None:
             return
         try:
-            check_target(self.to_given, self.output_format)
+            check_target(self.to_given, self.output_format, overwrite=self.overwrite)
+        except FileExistsError as error:
+            said = f"{error.strerror}: {error.filename} (to replace it, pass overwrite=True)"
+            raise InvalidRequestError(f"the image cannot be written: {said}") from None
         except OSError as error:
             raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
         except ValueError as error:  # a null character
             raise InvalidRequestError(f"the image cannot be written to {str(self.to_given)!r}: {error}") from error
 
 
-def order_id(order: str | None) -> str:
-    """The caller's order id if it is a non-empty string, or a new one for `None`."""
-    if not isinstance(order, str | None) or order == "":
-        raise InvalidRequestError(f"order must be a non-empty string, got {shown(order)}")
-    return uuid.uuid4().hex if order is None else order
+def new_fetch(url: object, *, to: str | os.PathLike[str] | None, overwrite: bool) -> Order:
+    """An order for an image that is paid for and fetched by its URL."""
+    if not isinstance(url, str):
+        raise InvalidRequestError(f"url must be the URL of an image, got {shown(url)}")
+    given = None if to is None else as_path(to, "to")
+    return Order.build(None, {}, given, overwrite)
 
 
 def as_path(value: object, name: str) -> Path:
@@ -146,16 +159,8 @@ def collect_fields(
 ) -> dict[str, Any]:
     """The fields to send beside model and prompt, without those that are `None`.
 
-    Args:
-        model: The model's name.
-        parameters: Fields that the caller's signature names.
-        options: Further fields, by name.
-        reserved: Names that cannot be given as options.
-        to: Where to write the image; `fox.jpg` asks for a JPEG if no field sets the format.
-        request: Schema of the model's request, or `None` if the schema does not describe the model.
-
-    Raises:
-        InvalidRequestError: The model or the options are not valid, or the model cannot make the format.
+    `reserved` names cannot be given as options. If no field sets the format, `to` does: `fox.jpg` asks for a JPEG.
+    `request` is the schema of the model's request, or `None` if the schema does not describe the model.
     """
     if not isinstance(model, str) or not model.strip():
         raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
@@ -171,11 +176,7 @@ def collect_fields(
 
 
 def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
-    """The field `output_format` that the extension of a path asks for, or nothing.
-
-    If the schema of the model's request has no list of formats, the format is left to the API. A format that is
-    not in the list is refused.
-    """
+    """The field `output_format` that the extension of a path asks for. Without a list of formats, the API chooses."""
     asked = None if to is None else format_of(to)
     known = request["properties"].get("output_format", {}).get("enum", ())
     if asked is None or not known:
@@ -193,12 +194,7 @@ def normalized_format(name: object) -> str:
 
 
 def check_problems(problems: Iterable[Problem], *, described: bool) -> None:
-    """Refuse a request with all of its problems in one error.
-
-    Args:
-        problems: What the schema says is wrong.
-        described: Whether the schema describes the model. If not, only a missing or empty prompt is refused.
-    """
+    """Refuse all problems in one error; for a model that the schema lacks, only a missing or empty prompt."""
     texts = [each.text for each in problems if described or (each.field == "prompt" and each.rule != "maxLength")]
     if texts:
         raise InvalidRequestError("; ".join(dict.fromkeys(texts)))
@@ -212,11 +208,7 @@ def check_spelling(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy fields as plain JSON values: the order may wait for long, and the caller's objects may change.
-
-    Raises:
-        InvalidRequestError: A field cannot be sent as JSON or as UTF-8.
-    """
+    """Copy fields as plain JSON values: the order may wait for long, and the caller's objects may change."""
     copied = {}
     for name, value in fields.items():
         try:

@@ -23,22 +23,18 @@ EDITS_PATH: Final = "/v1/images/edits"
 
 def is_loaded() -> bool:
     """Whether validation is fast: the first call imports jsonschema, which takes longer than a thousand others."""
-    return _generation_validator.cache_info().currsize > 0
+    return _validator.cache_info().currsize > 0
 
 
 def load() -> None:
     """Load what validation needs. Blocks; call it off the event loop."""
-    _generation_validator(None)
-    _request_id_validator()
+    generation_problems({})
+    request_id_problems("")
 
 
 @cache
 def generation_request(model: str | None = None) -> Schema:
-    """The schema of the JSON body of `POST /v1/images/generations`.
-
-    Args:
-        model: The model; the default model if `None` or not described.
-    """
+    """The schema of the body of a generation request; that of the default model if the model is not described."""
     requests: list[Schema] = _read("generations")
     return next((each for each in requests if model in _models(each)), requests[0])
 
@@ -58,23 +54,17 @@ def all_fields() -> frozenset[str]:
 def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
     """Validate the body of a generation request against the schema of its model."""
     model = body.get("model")
-    return _problems(_generation_validator(model if isinstance(model, str) and model in known_models() else None), body)
+    return _problems("generations", body, model if model in known_models() else None)
 
 
 def request_id_problems(request_id: str) -> list[Problem]:
     """Validate a client request id. The API silently drops an invalid one."""
-    return _problems(_request_id_validator(), request_id)
+    return _problems("request_id", request_id)
 
 
 @attrs.frozen
 class FileRules:
-    """Limits for a file field of a form.
-
-    Attributes:
-        at_most: The largest number of files.
-        max_bytes: The largest size of each file in bytes.
-        formats: The accepted formats, such as `png`.
-    """
+    """Limits for a file field of a form: number of files, bytes of each, and formats such as `png`."""
 
     at_most: int
     max_bytes: int
@@ -94,7 +84,7 @@ def edit_models() -> tuple[str, ...]:
 
 def edit_problems(fields: Mapping[str, Any]) -> list[Problem]:
     """Validate the text fields of an edit request."""
-    return _problems(_edit_validator(), fields)
+    return _problems("edits", fields)
 
 
 @cache
@@ -135,34 +125,17 @@ def _read(name: str) -> Any:
 
 
 @cache
-def _generation_validator(model: str | None) -> Validator:
-    return _validator(generation_request(model))
-
-
-@cache
-def _edit_validator() -> Validator:
-    return _validator(edit_request())
-
-
-@cache
-def _request_id_validator() -> Validator:
-    return _validator(_read("request_id"))
-
-
-def _validator(schema: Schema) -> Validator:
+def _validator(name: str, model: str | None) -> Validator:
     # Imported late: it takes longer than importing the rest of this package.
     from jsonschema import Draft202012Validator, validators
 
     # JSON Schema counts 1.0 as an integer, but it would be sent as "1.0".
-    types = Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    )
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     kind: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    return kind(schema)
+    if name == "generations":
+        return kind(generation_request(model))
+    return kind(edit_request() if name == "edits" else _read(name))
 
 
-def _problems(validator: Validator, value: Any) -> list[Problem]:
-    try:
-        return [describe(error) for error in validator.iter_errors(value)]
-    except ValueError as error:  # an integer with more digits than Python prints
-        return [Problem(field="", rule="", limit=None, value=None, text=f"the request cannot be checked: {error}")]
+def _problems(name: str, value: Any, model: str | None = None) -> list[Problem]:
+    return [describe(error) for error in _validator(name, model).iter_errors(value)]

@@ -10,7 +10,6 @@ import attrs
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
-_LONGEST_VALUE: Final = 80
 _LONGEST_MESSAGE: Final = 200
 
 
@@ -18,12 +17,8 @@ _LONGEST_MESSAGE: Final = 200
 class Problem:
     """One way in which a value breaks its schema.
 
-    Attributes:
-        field: The name of the field, dotted if it is nested; empty for the request as a whole.
-        rule: The JSON Schema keyword, such as `enum` or `maxLength`.
-        limit: The value of the keyword in the schema.
-        value: The value that was given.
-        text: The message, which begins with the name of the field. Long values are cut.
+    The field's name is dotted if it is nested, and empty for the request as a whole. The rule is the JSON Schema
+    keyword, such as `maxLength`, and the limit is its value. The text begins with the field's name.
     """
 
     field: str
@@ -50,72 +45,54 @@ def describe(error: ValidationError) -> Problem:
         missing = next(name for name in limit if name not in value and error.message.startswith(repr(name)))
         field = ".".join(filter(None, [field, missing]))
     text = " ".join(filter(None, [field, _message(rule, limit, value, error.message)]))
-    return Problem(field=field, rule=rule, limit=limit, value=value, text=text)
+    return Problem(field, rule, limit, value, text)
 
 
 def _message(rule: str, limit: Any, value: Any, default: str) -> str:
-    """The message for a broken rule, without the name of the field.
-
-    The messages of jsonschema contain the whole value, which may be a prompt or an image, and name types as
-    JSON Schema does. They are used for rules that are not listed here, if they are short.
-    """
-    given = shown(value)
+    """The message for a broken rule, without the name of the field. `default` may hold a whole prompt or image."""
     match rule:
         case "minLength" | "pattern" if isinstance(value, str) and not value.strip():
             return "is empty"
-        case "enum":
-            return f"must be {_choice(limit)}, not {given}"
-        case "type":
-            return f"must be {_kind({'type': limit})}, not {given}"
+        case "enum" | "type":
+            return f"must be {_kind({rule: limit})}, not {shown(value)}"
         case "anyOf" | "oneOf":
-            return f"must be {' or '.join(map(_kind, limit))}, not {given}"
+            return f"must be {' or '.join(map(_kind, limit))}, not {shown(value)}"
         case "required":
             return "is missing"
-        case "minimum":
-            return f"must be at least {limit}, not {given}"
-        case "maximum":
-            return f"must be at most {limit}, not {given}"
-        case "exclusiveMinimum":
-            return f"must be more than {limit}, not {given}"
-        case "exclusiveMaximum":
-            return f"must be less than {limit}, not {given}"
-        case "minLength":
-            return f"must have at least {limit:,} characters, not {len(value):,}"
-        case "maxLength":
-            return f"must have at most {limit:,} characters, not {len(value):,}"
-        case "minItems":
-            return f"must have at least {limit:,} entries, not {len(value):,}"
-        case "maxItems":
-            return f"must have at most {limit:,} entries, not {len(value):,}"
-        case "pattern":
-            return f"is {given}, which does not match {limit}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            return f"must be {_BOUNDS[rule]} {limit}, not {shown(value)}"
+        case "minLength" | "maxLength" | "minItems" | "maxItems":
+            unit = "characters" if rule.endswith("Length") else "entries"
+            return f"must have {_BOUNDS[rule[:3]]} {limit:,} {unit}, not {len(value):,}"
         case "not" if "description" in limit:
             return str(limit["description"])
     if len(default) <= _LONGEST_MESSAGE:
         return f"is wrong: {default}"
-    return f"is {given}, which breaks the rule {rule}: {shown(limit)}"
+    return f"is {shown(value)}, which breaks the rule {rule}: {shown(limit)}"
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
     """What a schema allows, in words."""
-    if "enum" in schema:
-        return _choice(schema["enum"])
+    if values := schema.get("enum"):
+        return ("one of " if len(values) > 1 else "") + ", ".join(map(shown, values))
     kinds = schema.get("type", "")
     words = " or ".join(_TYPES.get(kind, str(kind)) for kind in ([kinds] if isinstance(kinds, str) else kinds))
     words = words or "something else"
     return f"{words} with {', '.join(schema['properties'])}" if schema.get("properties") else words
 
 
-def _choice(values: list[Any]) -> str:
-    return f"one of {', '.join(map(shown, values))}" if len(values) > 1 else shown(values[0])
-
-
 def shown(value: object) -> str:
     """A value in a message, of at most 80 characters."""
     text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+_BOUNDS: Final = {
+    **dict.fromkeys(("min", "minimum"), "at least"),
+    **dict.fromkeys(("max", "maximum"), "at most"),
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
 _TYPES: Final = {
     "string": "a string",
     "integer": "a whole number",

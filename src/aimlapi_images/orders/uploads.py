@@ -20,13 +20,7 @@ _PIECE_BYTES: Final = 256 * 1024
 
 @attrs.frozen
 class StoredFile:
-    """A file on disk, as it was when it was checked. Its length is its size in bytes.
-
-    Attributes:
-        path: Its absolute path.
-        size: In bytes.
-        modified: When it was last modified, in nanoseconds since the epoch.
-    """
+    """A file on disk, as it was when it was checked: absolute path, bytes, and nanoseconds since the epoch."""
 
     path: Path
     size: int
@@ -35,31 +29,18 @@ class StoredFile:
     def __len__(self) -> int:
         return self.size
 
-    def check_unchanged(self) -> None:
-        """Raise what `read` raises, without opening the file."""
-        try:
-            self._compare(self.path.stat())
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-
     def read(self, offset: int, length: int) -> bytes:
-        """Read a part of the file, which is open during this call only.
-
-        Raises:
-            InvalidRequestError: The file has changed since it was checked, or cannot be read any more.
-        """
+        """Read a part of the file, which is open during this call only. Refuse a file that has changed."""
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(offset)
                 data = file.read(length)
-                self._compare(os.fstat(file.fileno()))
+                now = os.fstat(file.fileno())
         except OSError as error:
             raise unreadable(self.path, error) from error
-        return data
-
-    def _compare(self, now: os.stat_result) -> None:
         if (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
             raise InvalidRequestError(f"{self.path} has changed since it was checked, so it is not sent: pass it again")
+        return data
 
 
 Content: TypeAlias = bytes | StoredFile
@@ -67,31 +48,17 @@ Content: TypeAlias = bytes | StoredFile
 
 @attrs.frozen
 class Upload:
-    """One file of a form.
-
-    Attributes:
-        name: File name, with the extension of its format.
-        format: Format, width and height, read from the bytes.
-        content: The bytes, or the file on disk that has them.
-    """
+    """One file of a form. Its format was read from the bytes, and its name has the extension of the format."""
 
     name: str
     format: ImageFormat
     content: Content = attrs.field(repr=lambda content: f"<{len(content):,} bytes>")
 
     def part(self) -> tuple[str, BinaryIO, str]:
-        """The file as httpx takes it in `files`: name, file object, media type.
-
-        Bytes are sent from memory. A file on disk is read piece by piece and is open only while a piece is read,
-        so an attempt that fails or is cancelled leaves no file open.
-
-        Raises:
-            InvalidRequestError: The file on disk has changed since it was checked. Reading the file object raises
-                the same.
-        """
+        """The file as httpx takes it in `files`. A file on disk is open only while a piece of it is read."""
         if isinstance(self.content, bytes):
             return self.name, io.BytesIO(self.content), self.format.media_type
-        self.content.check_unchanged()
+        self.content.read(0, 0)
         return self.name, cast(BinaryIO, _Reader(self.content)), self.format.media_type
 
 
@@ -121,13 +88,8 @@ class UploadStream(httpx.AsyncByteStream):
 
     Each iteration sends the body from its beginning.
 
-    Args:
-        stream: The `stream` of a request that httpx built with `files`.
-        threads: Where files are read.
-
     Attributes:
-        sent_whole: Whether the last piece was handed to the transport. Until then, no server can have received
-            the whole request, so nothing can be billed.
+        sent_whole: Whether the transport took the last piece. Until then, nothing can be billed.
         error: What kept a file from being read, if anything did. Some transports raise an error of their own then.
     """
 

@@ -32,16 +32,27 @@ def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) 
     """
     size = (picture.width, picture.height)
     if mask is not None:
-        return _inpaint(_load(images[0], size), mask, picture, images[1:])
+        return _inpaint(_load(images[0], size, _size_of(mask)), mask, picture, images[1:])
     if len(images) == 1:
         return _restyle(_load(images[0], size), picture)
     return _compose(picture, images, size)
 
 
-def _load(file: IO[bytes], size: tuple[int, int]) -> Image.Image:
-    """Read an image with 8 bits per channel, and resize it to the size of the result if it differs."""
+def _size_of(mask: IO[bytes]) -> tuple[int, int]:
+    mask.seek(0)
+    with Image.open(mask) as image:
+        return image.size
+
+
+def _load(file: IO[bytes], size: tuple[int, int], mask: tuple[int, int] | None = None) -> Image.Image:
+    """Read an image with 8 bits per channel, and resize it to the size of the result if it differs.
+
+    An image with an EXIF orientation is turned if a mask has the size of the turned one.
+    """
     file.seek(0)
     with Image.open(file) as image:
+        if mask is not None and mask != image.size:
+            ImageOps.exif_transpose(image, in_place=True)
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
     return plain if plain.size == size else plain.resize(size)
 
