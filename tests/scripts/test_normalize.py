@@ -418,13 +418,13 @@ def test_the_options_of_the_command_are_those_of_the_given_model(generated: Path
     assert "--num-images" not in first
 
 
-def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path: Path) -> None:
+def test_the_command_sends_objects_and_fields_without_an_option(generated: Path, tmp_path: Path) -> None:
     command = "import sys\nfrom aimlapi_images.cli import main\nmain(sys.argv[1:])"
     target = str(tmp_path / "fox")
 
     shown = run(
         generated, command, "generate", "A fox", "--model", "acme/branches", "--emulator", "--json", "-o", target,
-        "--image-size", '{"width": 320, "height": 200}', "--field", "new=[1]", "--field", "word=yes", "--only", "this",
+        "--image-size", '{"width": 320, "height": 200}', "--field", "only=this",
     )  # fmt: skip
 
     known = json.loads(shown)
@@ -433,8 +433,6 @@ def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path
         "model": "acme/branches",
         "image_size": {"width": 320, "height": 200},
         "only": "this",
-        "new": [1],
-        "word": "yes",
     }
 
 
