@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import attrs
 
 from aimlapi_images.errors import ImageError, InvalidRequestError
+from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.models import GeneratedImage, Usage
 
 logger = logging.getLogger("aimlapi_images")
@@ -87,7 +88,7 @@ class Generated(Event):
 
     def _describe(self) -> str:
         cost = "cost unknown" if self.usage.usd_spent is None else f"${self.usage.usd_spent:.4f}"
-        return ", ".join([f"generated in attempt {self.attempt}", cost, *self.urls])
+        return ", ".join([f"generated in attempt {self.attempt}", cost, *map(shorten_url, self.urls)])
 
 
 @attrs.frozen

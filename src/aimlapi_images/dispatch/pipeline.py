@@ -26,14 +26,15 @@ from aimlapi_images import events
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry, read_image_answer
+from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
-from aimlapi_images.dispatch.delivery import Delivery, broken_payload
+from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
+from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
@@ -185,9 +186,7 @@ class Pipeline:
         request.headers["Idempotency-Key"] = order.id
         answer = await self.exchange(request, sinks, order.images_expected)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
-        if isinstance(result, ImageAnswer) and all(entry.broken for entry in result.entries):
-            return await broken_payload(result.entries[0], result)
-        return result
+        return result if isinstance(result, Failure) else await usable(result)
 
     async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
         """Ask the provider's log how an attempt ended, and say so in the failure."""
