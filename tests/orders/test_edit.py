@@ -86,7 +86,7 @@ async def test_only_masks_need_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     client, script = scripted()
 
     await client.edit("x", image=image)
-    with pytest.raises(InvalidRequestError, match=r'masks need Pillow: pip install "aimlapi-images\[images\]"'):
+    with pytest.raises(InvalidRequestError, match='a mask needs the extra "images"'):
         await client.edit("x", image=image, mask=drawn)
 
     assert len(script.requests) == 1

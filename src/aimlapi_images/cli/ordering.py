@@ -86,11 +86,11 @@ def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]
     """Separate the options of `Ordering` from the fields of the request: those to check, and those of `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
-    extra = dict(map(named_value, options["more"]))
+    request = {"options": fields, "extra_body": dict(map(named_value, options["more"]))}
     if options["verbose"]:
         logging.basicConfig(format="%(message)s", level=logging.WARNING)
         logging.getLogger("aimlapi_images").setLevel(logging.INFO if options["verbose"] == 1 else logging.DEBUG)
-    return Ordering(**{name: options[name] for name in names}), {"options": fields, "extra_body": extra}
+    return Ordering(**{name: options[name] for name in names}), request
 
 
 def read_prompt(prompt: str | None) -> str:
