@@ -19,7 +19,7 @@ NO_FIELDS: Final = ("self", "options", "extra_body", "to", "overwrite", "deadlin
 REFUSED: Final = ("stream", "partial_images")
 # The fields of responses that these modules of the facade read, with the types that they understand.
 READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
-    "image_finder.py": {
+    "media/image_finder.py": {
         "ImageGenerationResponse": {
             "data": "array",
             "data[].b64_json": "string",
@@ -27,7 +27,7 @@ READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "data[].revised_prompt": "string",
         },
     },
-    "response_parser.py": {
+    "api/response_parser.py": {
         "ImageGenerationResponse": {
             "meta": "object",
             "meta.usage": "object",
@@ -44,7 +44,7 @@ READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "error.code": "string",
         },
     },
-    "account.py": {
+    "api/account.py": {
         "Billing": {"current_balance": "number", "currency": "string"},
         "RequestLog": {
             "data": "array",
