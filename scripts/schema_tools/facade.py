@@ -19,12 +19,16 @@ NO_FIELDS: Final = ("self", "options", "extra_body", "to", "overwrite", "deadlin
 REFUSED: Final = ("stream", "partial_images")
 # The fields of responses that these modules of the facade read, with the types that they understand.
 READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
-    "response_parser.py": {
+    "media/image_finder.py": {
         "ImageGenerationResponse": {
             "data": "array",
             "data[].b64_json": "string",
             "data[].url": "string",
             "data[].revised_prompt": "string",
+        },
+    },
+    "api/response_parser.py": {
+        "ImageGenerationResponse": {
             "meta": "object",
             "meta.usage": "object",
             "meta.usage.credits_used": "number",
@@ -40,7 +44,7 @@ READ: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "error.code": "string",
         },
     },
-    "account.py": {
+    "api/account.py": {
         "Billing": {"current_balance": "number", "currency": "string"},
         "RequestLog": {
             "data": "array",
