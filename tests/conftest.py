@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ def threads() -> Iterator[Threads]:
     threads = Threads()
     yield threads
     threads.close()
+
+
+def without_nonces(text: str) -> str:
+    """Text with request ids such as `order.0123abcd.1`, as `order.1`."""
+    return re.sub(r"\.[0-9a-f]{8}\.(?=[0-9])", ".", text)
 
 
 class Script:

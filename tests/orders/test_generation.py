@@ -39,11 +39,11 @@ def test_a_field_of_another_model_is_refused_with_the_fields_of_this_one() -> No
 def test_new_fields_are_sent() -> None:
     order = new_generation("x", model=MODEL, parameters={"size": None}, options={"brand_new": {"a": (1, 2)}})
 
-    assert order.request(1)["json"] == {"model": MODEL, "prompt": "x", "brand_new": {"a": [1, 2]}}
+    assert order.request("o.1")["json"] == {"model": MODEL, "prompt": "x", "brand_new": {"a": [1, 2]}}
 
 
 def test_the_request_is_that_of_the_schema() -> None:
-    request = new_generation("x", model=MODEL, parameters={}, order="o").request(2)
+    request = new_generation("x", model=MODEL, parameters={}, order="o").request("o.2")
 
     assert (request["method"], request["url"]) == ("post", "/v1/images/generations")
     assert request["headers"] == {"Content-Type": "application/json", "X-Client-Request-Id": "o.2"}

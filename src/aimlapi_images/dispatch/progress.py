@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ import attrs
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.delivery import Delivery
 from aimlapi_images.errors import DeadlineExceededError
+from aimlapi_images.events import Reporter
 
 _PHASES: Final = {
     "queue": "waiting for its turn",
@@ -26,6 +28,9 @@ class Progress:
     """How far an order has come."""
 
     phase: str = "queue"  # as in `DeadlineExceededError`
+    report: Reporter = attrs.field(factory=Reporter)
+    # So that an order id that is used again, in this run or another, is never settled by an earlier attempt's log row.
+    nonce: str = attrs.field(factory=lambda: secrets.token_hex(4))
     attempts: int = 0  # how many times it was sent
     last_failure: Failure | None = None
     may_be_billed: bool = False  # because of an attempt that failed
@@ -55,7 +60,6 @@ class Progress:
 class SentAttempt:
     """One attempt that is sent."""
 
-    number: int  # from 1, over all uses of the order's id
     request_id: str
     at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     assumed_usd: float = 0.0  # cost in US dollars while the outcome is unknown
