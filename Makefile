@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate check-generated schema bench bench-quick bench-soak format clean
+.PHONY: help setup demo test check generate check-generated schema bench bench-quick bench-soak bench-throttle format clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ bench: setup ## Measure against peers, as ratios (ten minutes)
 
 bench-quick: setup ## The same in a minute, less exact
 	@PYTHONPATH=scripts $(BIN)/python -m bench --quick $(BENCH)
+
+bench-throttle: setup ## Measure the throttle in virtual time, and write docs/throttle.md (two minutes)
+	@PYTHONPATH=scripts:tests $(BIN)/python -m bench.refusals
 
 bench-soak: setup ## 100,000 images through one client: does memory stay flat? (minutes)
 	@PYTHONPATH=scripts $(BIN)/python -m bench.soak $(BENCH)

@@ -49,14 +49,14 @@ def main() -> None:
         run([*install, str(wheel)])
         run([python, "-I", "-W", "error", "-c", IMPORTS + TYPED], cwd=folder)
         hint = run([command, "--help"], cwd=folder, expected=1)
-        assert 'pip install "aimlapi-images[cli]"' in hint, hint
+        assert 'pip install ".[cli]"' in hint, hint
         missing = run([python, "-c", "import aimlapi_images.emulator"], cwd=folder, expected=1)
-        assert 'pip install "aimlapi-images[emulator]"' in missing, missing
+        assert 'pip install ".[emulator]"' in missing, missing
         print("without extras: imports work, and the command and the emulator name the extra that they need")
 
         run([*install, f"{wheel}[cli]"])
         hint = run([command, "generate", "x", "--emulator"], cwd=folder, expected=2)
-        assert 'pip install "aimlapi-images[emulator]"' in hint, hint
+        assert 'pip install ".[emulator]"' in hint, hint
         run([*install, f"{wheel}[cli,emulator]"])
         run([python, "-m", "pip", "check"])
         print(

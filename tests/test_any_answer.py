@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from typing import Any
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_images import GeneratedImage, ImageClient, ImageError
-from conftest import KEY, PIXEL_ANSWER
+from conftest import KEY, PIXEL, PIXEL_ANSWER
 from virtual_time import run_in_virtual_time
 
 PAYLOAD = PIXEL_ANSWER["data"][0]["b64_json"] or ""
@@ -81,3 +83,44 @@ def test_any_response_gives_an_image_or_an_image_error(script: list[tuple[int, d
     result = run_in_virtual_time(main())
 
     assert isinstance(result, GeneratedImage | ImageError)
+
+
+SPELLINGS = {
+    "plain": lambda data: base64.b64encode(data).decode(),
+    "for URLs": lambda data: base64.urlsafe_b64encode(data).decode().rstrip("="),
+    "in lines": lambda data: base64.encodebytes(data).decode(),
+    "data URL": lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}",
+}
+beside = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["", " "]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+)
+wrappings = st.lists(st.tuples(st.sampled_from(["list", "image", "result", *NAMES]), beside), max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(list(SPELLINGS)),
+    wrappings,
+    st.sampled_from([b"", b"\xef\xbb\xbf", b")]}'\n", b"data: "]),
+    st.sampled_from([b"", b"\n<html>\xff", b"\0"]),
+    st.booleans(),
+    st.integers(0, 200),
+)
+def test_a_whole_image_is_delivered_wherever_it_stands_and_whatever_is_broken_around_it(
+    spelling: str, wrapping: list[tuple[str, Any]], before: bytes, after: bytes, raw: bool, cut: int
+) -> None:
+    document: Any = SPELLINGS[spelling](PIXEL)
+    for name, other in wrapping:
+        document = [other, document] if name == "list" else {"other": other, name: document}
+    text = json.dumps(document)
+    text = text.replace("\\n", "\n") if raw else text
+    last = text.rindex("QmCC") + 4  # the last characters of the image
+    body = before + text[: last + cut].encode() + after
+
+    async def main() -> GeneratedImage:
+        transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+        async with ImageClient(KEY, transport=transport) as client:
+            return await client.generate("x")
+
+    assert run_in_virtual_time(main()).data == PIXEL

@@ -61,10 +61,15 @@ def test_each_event_is_reported_before_the_order_goes_on() -> None:
     image = order(script, diary)
 
     assert diary.names == [
-        *("AttemptStarted", "Retrying", "AttemptStarted", "Retrying", "AttemptStarted", "Generated", "Delivered"),
+        *("AttemptStarted", "ThrottleChanged", "Retrying", "AttemptStarted", "ThrottleChanged", "Retrying"),
+        *("AttemptStarted", "Generated", "Delivered"),
     ]
-    assert diary.requests == [0, 1, 1, 2, 2, 3, 4]  # each attempt is reported before it is sent
-    _, refused, _, failed, started, generated, delivered = diary.events
+    assert diary.requests == [0, 1, 1, 1, 2, 2, 2, 3, 4]  # each attempt is reported before it is sent
+    _, paused, refused, _, recovered, failed, started, generated, delivered = diary.events
+    assert isinstance(paused, events.ThrottleChanged)
+    assert paused.state.mode == "paused"
+    assert isinstance(recovered, events.ThrottleChanged)
+    assert recovered.state.mode == "full speed"
     assert isinstance(refused, events.Retrying)
     assert isinstance(refused.error, errors.RateLimitError)
     assert isinstance(failed, events.Retrying)
@@ -109,7 +114,7 @@ def test_a_deadline_is_reported() -> None:
     with pytest.raises(errors.DeadlineExceededError):
         order(script, diary, deadline=5)
 
-    assert diary.names == ["AttemptStarted", "Retrying", "Failed"]
+    assert diary.names == ["AttemptStarted", "ThrottleChanged", "Retrying", "Failed"]
 
 
 def test_nothing_is_sent_if_the_observer_fails() -> None:

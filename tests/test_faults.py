@@ -96,6 +96,7 @@ _ENDLESS = Reply([b"HTTP/1.1 200 OK\r\n\r\n" + b'{"data": "', *[bytes(2**20).rep
 _NO_ANSWER = "sent, but no complete answer came.*may have been billed"
 _NO_IMAGE = "without an image"
 _NOT_AN_IMAGE = "not a valid image"
+_CUT = "not a valid image: .* bytes, cut off before the end of the png"
 _PAID = "generated and paid for, but could not be fetched"
 
 ANSWERS = [
@@ -157,7 +158,8 @@ ANSWERS = [
     ),
     Fault("empty body", [reply(200)], UNKNOWN, errors.OutcomeUnknownError, "not JSON .an empty body"),
     Fault("204", [Reply([b"HTTP/1.1 204 No Content\r\n\r\n"])], UNKNOWN, errors.OutcomeUnknownError, "HTTP 204"),
-    Fault("half of the JSON", [reply(200, _JSON[:50])], UNKNOWN, errors.OutcomeUnknownError, "not JSON"),
+    Fault("half of the JSON", [reply(200, _JSON[:20])], UNKNOWN, errors.OutcomeUnknownError, "not JSON"),
+    Fault("half of the image", [reply(200, _JSON[:50])], UNKNOWN, errors.DecodeError, _CUT),
     Fault(
         "gzip that is none",
         [reply(200, b"abcd", {"Content-Encoding": "gzip"})],
@@ -170,8 +172,9 @@ ANSWERS = [
     Fault("data: null", [reply(200, {"data": None})], UNKNOWN, errors.NoImageError, _NO_IMAGE),
     Fault("both null", [_entry(b64_json=None, url=None)], UNKNOWN, errors.NoImageError, _NO_IMAGE),
     Fault("both empty", [_entry(b64_json="", url="")], UNKNOWN, errors.NoImageError, _NO_IMAGE),
-    Fault("invalid base64", [_entry(b64_json="!!!")], UNKNOWN, errors.DecodeError, "base64 is invalid"),
-    Fault("truncated base64", [_entry(b64_json=PAYLOAD[:-3])], UNKNOWN, errors.DecodeError, "base64 is invalid"),
+    Fault("invalid base64", [_entry(b64_json="!!!")], UNKNOWN, errors.DecodeError, "not a valid image: a character"),
+    Fault("truncated base64", [_entry(b64_json=PAYLOAD[:-3])], UNKNOWN, errors.DecodeError, _CUT),
+    Fault("truncated image", [_entry(b64_json=PAYLOAD[:-4])], UNKNOWN, errors.DecodeError, _CUT),
     Fault("a PNG that is none", [_entry(b64_json="bm8gaW1hZ2U=")], UNKNOWN, errors.DecodeError, _NOT_AN_IMAGE),
     # Refusals.
     Fault("301", [reply(301, b"", {"Location": "/v2"})], REFUSED, errors.APIStatusError, "HTTP 301"),
@@ -253,6 +256,15 @@ def _moved(to: str) -> Reply:
     return reply(302, b"", {"Location": to})
 
 
+def _nested(path: str) -> Behaviour:
+    return lambda server, _: reply(200, {"output": [{"image_url": {"url": server.origin + path}}]})
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+_GZIP = {"Content-Encoding": "gzip"}
+_HALF_GZIP = gzip.compress(PIXEL)[:60]
+OK_IMAGE = reply(200, PIXEL)
+
 IMAGES = [
     *(
         _image(f"{status}, as if not there yet", [reply(status)], f"HTTP {status}", fetched=4)
@@ -283,7 +295,14 @@ IMAGES = [
         gets=[reply(200, HTML)],
         fetched=1,
     ),
-    Fault("no bytes", [link("/a.png")], UNKNOWN, errors.DecodeError, _NOT_AN_IMAGE, gets=[reply(200)], fetched=1),
+    _image("no bytes", [reply(200)], "0 bytes, cut off before the end of an image", fetched=4),
+    _image(
+        "cut, without a length", [Reply([_HEAD, PIXEL[:60]])], "60 bytes, cut off before the end of the png", fetched=4
+    ),
+    Fault("cut once, without a length", [link("/a.png")], gets=[Reply([_HEAD, PIXEL[:60]]), OK_IMAGE], fetched=2),
+    Fault("cut once in gzip", [link("/a.png")], gets=[reply(200, _HALF_GZIP, _GZIP), OK_IMAGE], fetched=2),
+    Fault("a broken payload beside a URL", [link("/a.png", b64_json=PAYLOAD[:-4])], gets=[OK_IMAGE], fetched=1),
+    Fault("behind a field of another name", [_nested("/a.png")], gets=[OK_IMAGE], fetched=1),
     *(
         Fault(f"at {url}", [_entry(url=url)], UNKNOWN, errors.DownloadError, _PAID)
         for url in ("file:///etc/passwd", "http://169.254.169.254/", "https://127.0.0.1:9/a.png", "data:,x", "/a.png")

@@ -94,5 +94,5 @@ def test_a_notebook_shows_the_image() -> None:
 def test_without_pillow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
 
-    with pytest.raises(ModuleNotFoundError, match=r"aimlapi-images\[images\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install \"\.\[images\]\""):
         generated().to_pil()

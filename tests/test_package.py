@@ -235,8 +235,7 @@ def test_default_values_match_the_schema() -> None:
 def test_modules_and_folders_stay_small() -> None:
     package = ROOT / "src" / "aimlapi_images"
     sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in package.rglob("*.py")}
-    # The client's docstrings are the reference of the public interface, and a throttle learns two limits.
-    longer = {"client.py": 420, "throttle.py": 350}
+    longer = {"client.py": 425}  # its docstrings are the reference of the public interface
     folders = [folder for folder in (package, *package.iterdir()) if folder.is_dir() and folder.name != "emulator"]
 
     assert {name: lines for name, lines in sizes.items() if lines > longer.get(name, 260)} == {}
@@ -244,7 +243,7 @@ def test_modules_and_folders_stay_small() -> None:
 
 
 ROOMS = [
-    {"cli", "emulator", "__init__"},
+    {"cli", "emulator", "__init__", "__main__"},
     {"client"},
     {"dispatch"},
     {"api"},
@@ -252,7 +251,7 @@ ROOMS = [
     {"events"},
     {"models"},
     {"media"},
-    {"errors", "config", "threads"},
+    {"about", "errors", "config", "threads"},
 ]
 
 

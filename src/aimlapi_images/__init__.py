@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         RateLimitError,
         ServerError,
     )
-    from aimlapi_images.events import Event, Observer
+    from aimlapi_images.events import Event, Observer, ThrottleState
     from aimlapi_images.models import Balance, GeneratedImage, LogEntry, LogPage, Spending, Usage
     from aimlapi_images.orders.image_input import ImageInput
     from aimlapi_images.orders.mask import mask_from_box, mask_from_luminance
@@ -86,6 +86,7 @@ __all__ = [
     "ServerError",
     "Size",
     "Spending",
+    "ThrottleState",
     "Usage",
     "aiohttp_transport",
     "mask_from_box",
@@ -104,6 +105,7 @@ _HOMES = {
     "Observer": "events",
     "RetryPolicy": "dispatch.retry",
     "Spending": "models",
+    "ThrottleState": "events",
     "Usage": "models",
     "aiohttp_transport": "api.aiohttp_transport",
     "mask_from_box": "orders.mask",

@@ -32,7 +32,7 @@ from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
-from aimlapi_images.events import Observer, Reporter
+from aimlapi_images.events import Observer, Reporter, ThrottleState
 from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import new_edit
@@ -321,6 +321,11 @@ class ImageClient:
     def spending(self) -> Spending:
         """What this client's orders have cost so far, as far as the API said."""
         return self._ledger.spending
+
+    @property
+    def throttle(self) -> ThrottleState:
+        """What the client's throttle does now: how much is open and queued, and whether and why it is slow."""
+        return self._pipeline.throttle.state()
 
     async def balance(self) -> Balance:
         """Read what is left on the account.

@@ -220,14 +220,18 @@ class DownloadError(ImageError):
 
     Attributes:
         url: The image's URL. `urls` lists it together with those of other images that are missing.
+        data: The longest part of the image that arrived in any try.
         usage: The cost of the order.
     """
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, url: str, usage: Usage | None = None, **context: Any) -> None:
+    def __init__(
+        self, message: str, *, url: str, data: bytes = b"", usage: Usage | None = None, **context: Any
+    ) -> None:
         super().__init__(message, **context)
         self.url = url
+        self.data = data
         self.usage = usage
 
 

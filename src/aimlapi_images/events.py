@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
 
 from aimlapi_images.errors import ImageError, InvalidRequestError
+from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.models import GeneratedImage, Usage
 
 logger = logging.getLogger("aimlapi_images")
@@ -58,7 +59,7 @@ class Retrying(Event):
     Attributes:
         attempt: Number of the attempt that failed, from 1.
         error: Why it failed.
-        wait: Seconds until the order queues again. 0 after a 429: the order then waits in the queue with all others.
+        wait: Seconds until the order queues again, in its old place. After a 429: what the API asks for, or 0.
     """
 
     attempt: int
@@ -87,7 +88,7 @@ class Generated(Event):
 
     def _describe(self) -> str:
         cost = "cost unknown" if self.usage.usd_spent is None else f"${self.usage.usd_spent:.4f}"
-        return ", ".join([f"generated in attempt {self.attempt}", cost, *self.urls])
+        return ", ".join([f"generated in attempt {self.attempt}", cost, *map(shorten_url, self.urls)])
 
 
 @attrs.frozen
@@ -128,6 +129,57 @@ class Unknown(Failed):
 
     def _describe(self) -> str:
         return f"outcome unknown: {self.error.args[0]}"
+
+
+ThrottleMode = Literal["full speed", "slowed", "paused"]
+
+
+@attrs.frozen
+class ThrottleState:
+    """What a client's throttle does at one moment.
+
+    Attributes:
+        mode: `full speed`, `slowed` to what the API admits, or `paused` until it admits anything.
+        open: Number of attempts that the API works on.
+        queued: Number of orders that wait for their turn.
+        paused_for: Seconds until the next attempt, while paused.
+        rate: Attempts per second that may start now; `None` at full speed.
+        admitted_rate: Attempts per second that the API admitted before it refused, or `None` if it never did.
+        tolerated: Share of attempts that the API seems to refuse at any rate, from 0 to 1.
+    """
+
+    mode: ThrottleMode
+    open: int
+    queued: int
+    paused_for: float
+    rate: float | None
+    admitted_rate: float | None
+    tolerated: float
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        if self.mode == "paused":
+            return f"the API refuses nearly everything; the next attempt is in {self.paused_for:.1f} s"
+        if self.mode == "slowed":
+            return f"the API admits about {self.admitted_rate or 0.0:.2g} attempts per second"
+        return "slowing down does not make its refusals rarer" if self.tolerated > 0.01 else "nothing is refused"
+
+
+@attrs.frozen
+class ThrottleChanged(Event):
+    """The client was paused or slowed down, or is back at full speed. One event for all of its orders.
+
+    Attributes:
+        order: The id of the order whose attempt led to it.
+        state: What the throttle does now.
+    """
+
+    state: ThrottleState
+
+    def _describe(self) -> str:
+        at = "at " if self.state.mode == "full speed" else ""
+        return f"the client is {at}{self.state.mode}: {self.state.reason}"
 
 
 Observer = Callable[[Event], Awaitable[None]]

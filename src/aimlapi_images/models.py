@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from aimlapi_images.about import needs_extra
 from aimlapi_images.media.files import check_target, write_whole
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Spending:
             self,
             orders=self.orders + 1,
             credits_used=self.credits_used + (usage.credits_used or 0),
-            usd_spent=self.usd_spent + (usage.usd_spent or 0.0),
+            usd_spent=round(self.usd_spent + (usage.usd_spent or 0.0), 9),  # no 0.30000000000000004
             unpriced=self.unpriced + (usage.usd_spent is None),
         )
 
@@ -160,11 +161,11 @@ class GeneratedImage:
         return target
 
     def to_pil(self) -> Image:
-        """Decode the image with Pillow (`pip install "aimlapi-images[images]"`)."""
+        """Decode the image with Pillow, which the extra `images` installs."""
         try:
             from PIL import Image
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError('to_pil() needs Pillow: pip install "aimlapi-images[images]"') from error
+            raise ModuleNotFoundError(needs_extra("to_pil()", "images")) from error
         return Image.open(io.BytesIO(self.data))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:

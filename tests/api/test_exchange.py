@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -21,7 +23,7 @@ from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
 from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, MAX_SKELETON_BYTES
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
-from misbehaving import MisbehavingServer, reply
+from misbehaving import MisbehavingServer, Reply, link, reply
 from virtual_time import run_in_virtual_time
 
 URL = "https://cdn.example/a.png"
@@ -169,6 +171,8 @@ async def test_a_redirect_between_image_hosts_is_followed_without_the_key() -> N
     assert [request.headers.get("authorization") for request in script.requests[1:]] == [None, None]
 
 
+LARGE = PIXEL[:-12] + (10**6).to_bytes(4, "big") + b"noIs" + bytes(10**6 + 4) + PIXEL[-12:]
+
 # A longer image than one pixel, to break in the middle.
 IMAGE = PIXEL + bytes(1000)
 
@@ -246,7 +250,7 @@ async def test_an_image_without_end_is_cut_off() -> None:
         await client.generate("x")
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>an error page</html>", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP"])
+@pytest.mark.parametrize("content", [b"<html>an error page</html>", b"BM1234", b"\0"])
 async def test_bytes_that_are_no_image_are_an_error_that_keeps_them(content: bytes) -> None:
     client, _ = scripted(URL_ANSWER, httpx.Response(200, content=content))
 
@@ -256,6 +260,52 @@ async def test_bytes_that_are_no_image_are_an_error_that_keeps_them(content: byt
         await client.generate("x")
 
     assert caught.value.data == content
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+async def test_the_longest_part_of_a_download_that_stays_cut_is_in_the_error(to_file: bool, tmp_path: Path) -> None:
+    parts = [LARGE[:900_000], LARGE[:-1], LARGE[:1_000], b""]
+    cut = [Reply([b"HTTP/1.1 200 OK\r\n\r\n", part]) for part in parts]
+    with MisbehavingServer([link("/fox")], cut) as server:
+        async with ImageClient(KEY, base_url=server.origin, retry=RetryPolicy(first_wait=0.0)) as client:
+            with pytest.raises(errors.DownloadError, match=r"0 bytes, cut off.*Fetch it soon from http") as caught:
+                await client.generate("x", to=tmp_path / "fox" if to_file else None)
+
+    assert (caught.value.data, caught.value.url) == (LARGE[:-1], f"{server.origin}/fox")
+    assert copy.copy(caught.value).data == LARGE[:-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_part_of_too_large_an_image_is_not_kept() -> None:
+    client, _ = scripted(URL_ANSWER, httpx.Response(200, content=bytes(MAX_IMAGE_BYTES + 1)))
+
+    with pytest.raises(errors.DownloadError, match="more than") as caught:
+        await client.generate("x")
+
+    assert caught.value.data == b""
+
+
+async def test_a_message_shows_the_beginning_of_a_long_url_and_the_error_has_it_all() -> None:
+    url = URL + "?" + "x" * 100_000
+    client, _ = scripted(httpx.Response(200, json={"data": [{"url": url}]}), httpx.Response(410))
+
+    with pytest.raises(errors.DownloadError, match=r"xxx\.\.\.; generating") as caught:
+        await client.generate("x")
+
+    assert len(str(caught.value)) < 2_500
+    assert caught.value.urls == (url,)
+
+
+@pytest.mark.parametrize("name", ["x-inference-id", "location"])
+async def test_headers_and_faults_of_the_protocol_are_shortened(name: str) -> None:
+    client, _ = scripted(httpx.Response(302, headers={name: "x" * 50_000}))
+    broken, _ = scripted(httpx.RemoteProtocolError("x " * 50_000))
+
+    for each in (client, broken):
+        with pytest.raises(errors.ImageError) as caught:
+            await each.generate("x")
+        assert len(str(caught.value)) < 500
+        assert len(caught.value.inference_id or "") <= 1_000
 
 
 async def test_downloads_may_have_a_transport_of_their_own() -> None:

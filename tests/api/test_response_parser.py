@@ -22,8 +22,11 @@ from aimlapi_images.api.response_parser import (
     retry_after,
     status_failure,
 )
-from aimlapi_images.media.json_decoder import BodyDecoder, NotJSONError
-from aimlapi_images.media.sinks import MemorySink
+from aimlapi_images.dispatch.delivery import usable
+from aimlapi_images.media.image_finder import ImageEntry
+from aimlapi_images.media.json_decoder import BodyDecoder
+from aimlapi_images.media.sinks import SinkSet
+from aimlapi_images.threads import Threads
 from conftest import PIXEL, scripted
 
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -33,14 +36,11 @@ API_BODY = {"message": "…", "path": "/v1/images/generations", "requestId": "79
 def answer(status: int, body: Any = b"", **headers: str) -> HTTPAnswer:
     """An answer as `exchange` gives it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    decoder = BodyDecoder(MemorySink)
+    decoder = BodyDecoder(SinkSet(None, Threads()).open)
     decoder.feed(content)
-    try:
-        document = decoder.finish() if 200 <= status < 300 else None
-    except NotJSONError:
-        document = None
+    document = decoder.finish() if 200 <= status < 300 else None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HTTPAnswer(status, named, content, document)
+    return HTTPAnswer(status, named, bytes(decoder.skeleton), document, decoder.payloads)
 
 
 def images(status: int, body: Any = b"", **headers: str) -> ImageAnswer:
@@ -179,6 +179,28 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
     ("both", {"data": [{"b64_json": ENCODED, "url": "https://a/b"}]}, PIXEL, "https://a/b"),
     ("second entry", {"data": [None, {"url": ""}, {"url": "https://a/b"}]}, None, "https://a/b"),
     ("data URL", {"data": [{"b64_json": f"data:image/png;base64,{ENCODED}"}]}, PIXEL, None),
+    ("data URL as a URL", {"data": [{"b64_json": None, "url": f"data:image/png;base64,{ENCODED}"}]}, PIXEL, None),
+    ("no list", {"data": {"b64_json": ENCODED, "url": "https://a/b"}}, PIXEL, "https://a/b"),
+    ("another field", {"data": [{"image": ENCODED, "docs": "https://a/b"}]}, PIXEL, None),
+    ("another field, below", {"result": {"images": [{"base64": ENCODED}]}, "url": "https://a/b"}, PIXEL, None),
+    ("a bare list", [ENCODED], PIXEL, None),
+    ("a bare string", ENCODED, PIXEL, None),
+    ("a URL in place of base64", {"data": [{"b64_json": "https://a/b"}]}, None, "https://a/b"),
+    ("a list of URLs as URL", {"data": [{"url": ["https://a/b"]}]}, None, "https://a/b"),
+    ("a nested URL", {"data": [{"url": {"url": "https://a/b"}}]}, None, "https://a/b"),
+    ("a URL in another field", {"status": "ok", "image": "https://a/b"}, None, "https://a/b"),
+    ("a list of URLs", {"output": ["https://a/b"]}, None, "https://a/b"),
+    (
+        "the one that ends as an image",
+        {"url": "https://a/1", "link": "https://a/b.webp?s=1"},
+        None,
+        "https://a/b.webp?s=1",
+    ),
+    ("the one named after images", {"error_url": "https://a/1", "image_url": "https://a/2"}, None, "https://a/2"),
+    ("in words", {"message": {"content": "![](https://a/b.png) (https://a/c)"}}, None, "https://a/b.png"),
+    ("not the prompt's", {"prompt": "like https://a/1.png", "result": "https://a/b"}, None, "https://a/b"),
+    ("JSON in JSON", {"body": json.dumps({"url": "https://a/b.png"}).replace("/", "\\/")}, None, "https://a/b.png"),
+    ("broken JSON", b'{"data": [{"url": "https:\\/\\/a\\/b.png"}', None, "https://a/b.png"),
     ("nulls around", {"created": None, "usage": None, "meta": None, "data": [{"url": "u"}]}, None, "u"),
 ]
 
@@ -206,6 +228,8 @@ async def test_an_image_is_found_by_its_value(status: int, body: Any, data: byte
         {"data": [{"url": None, "b64_json": None}]},
         {"data": [{"url": "", "b64_json": ""}]},
         {"data": [{"url": 7, "b64_json": ["x"]}]},
+        {"error": {"message": "see https://a/b", "doc_url": "https://a/c"}},
+        {"request": "https://a/b"},
     ],
 )
 def test_success_without_an_image_is_an_error(body: Any) -> None:
@@ -217,7 +241,7 @@ def test_success_without_an_image_is_an_error(body: Any) -> None:
     assert f": {json.dumps(body)} (order o1)" in str(error)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe", b"null"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"data": [{"b64', b"\xff\xfe", b"null", b"see https://a/b"])
 def test_success_that_is_not_json_is_an_unknown_outcome(body: bytes) -> None:
     error = error_of(200, body)
 
@@ -225,19 +249,36 @@ def test_success_that_is_not_json_is_an_unknown_outcome(body: bytes) -> None:
     assert re.search(r"not JSON .* whether it was billed is unknown", str(error))
 
 
+async def test_the_guesses_are_limited() -> None:
+    found = images(200, {"images": [f"https://a/{number}" for number in range(100)]})
+
+    assert [each.url for each in found.entries] == [f"https://a/{number}" for number in range(10)]
+
+
 @pytest.mark.parametrize(
     ("payload", "problem", "came"),
     [
-        (ENCODED[:-3], "cut off, or wrongly padded at character 89", PIXEL[:-3]),
-        ("not base64!", "not base64 at character 3", b""),
-        ("ä", "not base64 at character 0", b""),
-        (f"{ENCODED[:8]} {ENCODED[8:]}", "not base64 at character 8", b""),
+        (ENCODED[:-3], "image: 66 bytes, cut off before the end of the png", PIXEL[:-3]),
+        (
+            "not base64!",
+            "image: a character that is not base64 after 6 bytes; 6 bytes that",
+            base64.b64decode("notbase6"),
+        ),
+        ("ä", "image: a character that is not base64 after 0 bytes; 0 bytes, cut", b""),
+        (
+            f"{ENCODED[:8]}!{ENCODED[8:]}",
+            "image: a character that is not base64 after 6 bytes; 6 bytes, cut",
+            PIXEL[:6],
+        ),
+        ("data:image/avif;base64,QUJDQUJDQUJDQUJDQUJD", "15 bytes that are not a PNG, JPEG, WebP or GIF", b"ABC" * 5),
     ],
 )
-async def test_invalid_base64_is_an_error_that_keeps_what_came(payload: str, problem: str, came: bytes) -> None:
+async def test_a_broken_image_is_an_error_that_keeps_what_came(payload: str, problem: str, came: bytes) -> None:
     client, _ = scripted(httpx.Response(200, json={"data": [{"b64_json": payload}]}))
 
-    with pytest.raises(errors.DecodeError, match=f"base64 is invalid: .*{problem}") as caught:
+    with pytest.raises(
+        errors.DecodeError, match=f"is not a valid {problem}" if "image:" in problem else problem
+    ) as caught:
         await client.generate("x")
 
     assert caught.value.data == came
@@ -320,9 +361,35 @@ def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
     assert retry_after({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
 
 
-def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
-    body = {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}
+async def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
+    found = await usable(images(203, {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}))
 
-    (found,) = images(203, body).entries
+    assert isinstance(found, ImageAnswer)
+    assert found.entries == (ImageEntry(url="https://a/b"),)
 
-    assert (found.payload, found.url) == (None, "https://a/b")
+
+LONG = "A" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"text": LONG}),
+        (200, {"text": "a b " * 20_000}),
+        (200, LONG.encode()),
+        (400, {"message": LONG}),
+        (400, {"message": "no \x1b[31m\n" * 9_999}),
+        (500, {"error": {"message": LONG}, "meta": [{"message": "x " * 9_999}]}),
+        (502, LONG.encode()),
+    ],
+)
+def test_foreign_text_is_shortened_in_messages_and_base64_is_not_shown(status: int, body: Any) -> None:
+    message = str(error_of(status, body))
+
+    assert len(message) < 1_200
+    assert "A" * 100 not in message
+    assert message.isprintable()
+
+
+def test_a_redirect_is_shortened() -> None:
+    assert len(str(status_error(302, location="https://a/" + "b " * 5_000))) < 400

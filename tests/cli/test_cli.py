@@ -185,6 +185,7 @@ def test_options_follow_the_type_of_their_field(field: dict[str, object], given:
     ("field", "metavar"),
     [
         ({"type": "integer"}, "INTEGER"),
+        ({"type": "integer", "minimum": 1, "maximum": None}, "INTEGER RANGE [x>=1]"),
         ({"type": "number"}, "FLOAT"),
         ({"type": "integer", "minimum": 1}, "INTEGER RANGE [x>=1]"),
         ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "FLOAT RANGE [0<x<=1]"),
@@ -307,6 +308,7 @@ def test_every_paid_image_that_cannot_be_written_is_rescued(
     assert code == 2
     assert [size_of(path) for path in rescued] == [(1, 1), (1, 1)]
     assert all(f"the data is rescued as {path}" in err for path in rescued)
+    assert [path.suffix for path in rescued] == [".png", ".png"]
 
 
 def test_a_paid_image_that_cannot_be_written_is_rescued(
@@ -377,7 +379,8 @@ def test_a_taken_port_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     assert err == f"aimlapi-images: cannot listen at 127.0.0.1:{port}: Address already in use\n"
 
 
-def test_ctrl_c_while_waiting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_waiting_is_one_line(monkeypatch: pytest.MonkeyPatch, sent: signal.Signals) -> None:
     arrived = threading.Event()
 
     async def never(request: Request) -> Response:
@@ -390,11 +393,11 @@ def test_ctrl_c_while_waiting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
         with command("generate", "x", "--base-url", running.base_url) as waiting:
             assert arrived.wait(PATIENCE)
-            waiting.send_signal(signal.SIGINT)
+            waiting.send_signal(sent)
             out, err = waiting.communicate(timeout=PATIENCE)
 
     assert (waiting.returncode, out) == (130, "")
-    assert err == "aimlapi-images: interrupted: if the request was sent already, it may be billed\n"
+    assert re.fullmatch(r"aimlapi-images: interrupted: order [0-9a-f]{32} was sent and may be billed: .*\n", err)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,10 +63,10 @@ DECISIONS: list[tuple[str, RetryPolicy, Failure, int, float | None]] = [
     ("not sent, last time", RetryPolicy(), NOT_SENT, 4, None),
     ("failed", RetryPolicy(), refusal(500), 2, 2.0),
     ("failed, no retries", RetryPolicy(attempts=1), refusal(500), 1, None),
-    ("rate, at any time", RetryPolicy(attempts=1), refusal(429, "120"), 99, 0.0),
+    ("rate, at any time", RetryPolicy(attempts=1), refusal(429, "120"), 99, 120.0),
     ("rate, asks for too long", RetryPolicy(), refusal(429, "121"), 0, None),
     ("rate, for the hour", RetryPolicy(), refusal(429, message="Free-tier limit: You've reached …"), 0, None),
-    ("unavailable, says when", RetryPolicy(), refusal(503, "9"), 0, 0.0),
+    ("unavailable, says when", RetryPolicy(), refusal(503, "9"), 0, 9.0),
     ("refused", RetryPolicy(), refusal(400), 1, None),
     ("no credits", RetryPolicy(), refusal(402), 1, None),
     ("unknown", RetryPolicy(), UNKNOWN, 1, None),
@@ -281,7 +281,7 @@ DEADLINES: list[tuple[Any, str, bool, str]] = [
     (slow, "request", True, "waiting for the API's answer, after 1 attempt; it may be billed"),
     (slow_download, "download", True, "while downloading, .* its image URLs are https://cdn.example/a.png"),
     (failing, "backoff", False, "waiting before another attempt, .* it is not billed; .* HTTP 500: Something wrong"),
-    (refusing, "queue", False, "waiting for its turn, after 2 attempts; it is not billed; .* HTTP 429"),
+    (refusing, "backoff", False, "waiting before another attempt, after 2 attempts; it is not billed; .* HTTP 429"),
 ]
 
 

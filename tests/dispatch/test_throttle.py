@@ -85,10 +85,10 @@ def test_a_rate_limit_loses_nothing_and_little_time(retry_after: str | None, mos
 def test_clients_that_share_a_limit_lose_nothing_either() -> None:
     server = Server(rate=20, burst=20)
 
-    results, seconds = gather(server, 500, clients=4, max_concurrency=200)
+    results, seconds = gather(server, 250, clients=4, max_concurrency=200)
 
     assert [each for each in results if not isinstance(each, GeneratedImage)] == []
-    assert seconds <= 1.3 * ((4 * 500 - 20) / 20 + 1)
+    assert seconds <= 1.3 * ((4 * 250 - 20) / 20 + 1)
 
 
 def test_a_limit_of_open_requests_is_found_too() -> None:
@@ -99,7 +99,7 @@ def test_a_limit_of_open_requests_is_found_too() -> None:
     assert [each for each in results if not isinstance(each, GeneratedImage)] == []
     assert server.most_seen <= 16
     assert seconds <= 1.5 * 26 * 160 / 16
-    assert server.refused <= 100
+    assert server.refused <= 150  # one probe every few seconds while all are busy
 
 
 def test_without_refusals_all_that_may_be_open_soon_is() -> None:

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aimlapi_images.media.formats import read_format, with_extension
+from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
+
+
+def read_format(data: bytes) -> ImageFormat:
+    return read_file_format(io.BytesIO(data), len(data))
 
 
 def picture(kind: str, size: tuple[int, int] = (7, 5), **options: Any) -> bytes:

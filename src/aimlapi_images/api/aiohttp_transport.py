@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[
 
 import httpx
 
+from aimlapi_images.about import needs_extra
 from aimlapi_images.api.http_clients import ssl_context
 from aimlapi_images.config import KEEPALIVE_SECONDS, not_negative, parse_url
 from aimlapi_images.errors import InvalidRequestError
@@ -27,7 +28,7 @@ try:
     import yarl
     from multidict import CIMultiDict, CIMultiDictProxy
 except ImportError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-    raise ImportError('aiohttp_transport() needs the extra: pip install "aimlapi-images[aiohttp]"') from error
+    raise ImportError(needs_extra("aiohttp_transport()", "aiohttp")) from error
 
 _PIECE_BYTES: Final = 64 * 2**10
 _READ_BYTES: Final = 256 * 2**10

@@ -13,6 +13,8 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded
 from aimlapi_images.errors import DownloadError
+from aimlapi_images.media.formats import IncompleteImageError
+from aimlapi_images.media.json_values import shorten, shorten_url
 from aimlapi_images.media.sinks import Sink, SinkSet
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
@@ -23,13 +25,12 @@ _TRANSIENT: Final = (202, 403, 404, 408, 425, 429)
 
 
 class Downloader:
-    """Fetches generated images, with a client that has no key.
+    """Fetches generated images.
 
     Args:
         http: A client that sends neither the key nor cookies.
         api_url: The API's address. Images at the same origin may come over plain HTTP.
-        max_concurrency: Number of downloads at a time. The throttle limits generations only, so a slow image host
-            would otherwise pile up connections.
+        max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
     """
 
@@ -40,15 +41,16 @@ class Downloader:
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def fetch(self, url: str, sinks: SinkSet) -> Sink | Failure:
-        """Try once to fetch an image into a new sink. A failure keeps the URL, since the image is paid for."""
+        """Try once to fetch an image into a new sink. A failure keeps the URL, and what arrived: it is paid for."""
         sink = sinks.open()
         try:
             async with self._slots:
                 await self._fetch(httpx.URL(url), sink)
             return sink
         except Exception as error:
+            part = await sink.rescue() if sink.size <= MAX_IMAGE_BYTES else b""
             await sink.discard()
-            return _failure(error, url)
+            return _failure(error, url, part)
 
     async def _fetch(self, url: httpx.URL, sink: Sink) -> None:
         for _ in range(1 + MAX_REDIRECTS):
@@ -60,8 +62,13 @@ class Downloader:
                 if response.next_request is not None:
                     url = response.next_request.url
                     continue
-                if response.status_code != 200:
-                    raise _RefusedError(response)
+                status = response.status_code
+                if status != 200:
+                    raise _UnusableAnswerError(
+                        f"HTTP {status} from {response.url.host}",
+                        transient=status in _TRANSIENT or status >= 500,
+                        retry_after=retry_after(response.headers),
+                    )
                 async with self._bodies.slot():
                     await _read(response, sink)
                 return
@@ -80,45 +87,46 @@ class Downloader:
         return guarded(url)
 
 
-class _RefusedError(Exception):
+class _UnusableAnswerError(Exception):
     """The image host answered with something else than the image."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(f"HTTP {response.status_code} from {response.url.host}")
-        self.transient = response.status_code in _TRANSIENT or response.status_code >= 500
-        self.retry_after = retry_after(response.headers)
-
-
-class _TooLargeError(Exception):
-    """The image exceeds `MAX_IMAGE_BYTES`."""
+    def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.retry_after = retry_after
 
 
 async def _read(response: httpx.Response, sink: Sink) -> None:
     async for piece in response.aiter_bytes():
         sink.write(piece)
         if sink.size > MAX_IMAGE_BYTES:
-            raise _TooLargeError(f"more than {MAX_IMAGE_BYTES:,} bytes")
+            raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes")
         await sink.drain()
+    problem = await sink.problem()
+    if isinstance(problem, IncompleteImageError):
+        raise problem
+    # Something that is not an image at all is not worth another try: `Sink.finish` says so.
 
 
-def _failure(error: Exception, url: str) -> Failure:
+def _failure(error: Exception, url: str, part: bytes) -> Failure:
     """What a failed download means. Only problems that may pass are worth another try."""
-    if isinstance(error, _RefusedError):
+    if isinstance(error, _UnusableAnswerError):
         transient = error.transient
     else:
-        transient = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
-    ours = isinstance(error, _RefusedError | _TooLargeError | UntrustedURLError)
-    reason = str(error) if ours else describe(error)
+        transient = isinstance(error, httpx.TransportError | IncompleteImageError)
+        transient = transient and not isinstance(error, httpx.UnsupportedProtocol)
+    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError | IncompleteImageError)
+    reason = shorten(str(error)) if ours else describe(error)
     # A URL that is refused here is not recommended either.
-    advice = f"Its URL is {url}" if isinstance(error, UntrustedURLError) else f"Fetch it soon from {url}"
+    advice = "Its URL is" if isinstance(error, UntrustedURLError) else "Fetch it soon from"
     return Failure(
         outcome=Outcome.FAILED if transient else Outcome.REFUSED,
         error_type=DownloadError,
         message=(
-            f"the image is generated and paid for, but could not be fetched: {reason}. {advice}; "
+            f"the image is generated and paid for, but could not be fetched: {reason}. {advice} {shorten_url(url)}; "
             f"generating it again would be billed again"
         ),
-        details={"url": url, "urls": (url,), "may_be_billed": True},
+        details={"url": url, "urls": (url,), "data": part, "may_be_billed": True},
         retry_after=getattr(error, "retry_after", None),
         cause=error,
     )

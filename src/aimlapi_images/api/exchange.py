@@ -14,19 +14,15 @@ from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
-from aimlapi_images.media.json_decoder import (
-    MAX_BODY_BYTES,
-    MAX_SKELETON_BYTES,
-    BodyDecoder,
-    BodyTooLargeError,
-    NotJSONError,
-)
+from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, BodyDecoder, BodyTooLargeError
+from aimlapi_images.media.json_values import shorten
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
 
 _MAX_ERROR_BYTES: Final = 64 * 2**10
 _MAX_ACCOUNT_BYTES: Final = 16 * 2**20
+_MAX_HEADER: Final = 1_000  # characters
 
 # Nothing of the request has left this machine.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -124,30 +120,34 @@ class Exchange:
 
     async def _read(self, response: httpx.Response, sinks: SinkSet | None, max_images: int) -> HTTPAnswer:
         # Servers repeat what they were sent, the key included.
-        headers = {name: self.auth.redact(value.encode()).decode() for name, value in response.headers.items()}
+        headers = {
+            name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
+        }
         if not response.is_success:
-            body = self.auth.redact(await _read_start(response))
-            return HTTPAnswer(status=response.status_code, headers=headers, body=body)
+            return HTTPAnswer(response.status_code, headers, self.auth.redact(await _read_start(response)))
         if sinks is None:
             decoder = BodyDecoder(SinkSet(None, self.threads).open, max_skeleton=_MAX_ACCOUNT_BYTES)
         else:
-            decoder = BodyDecoder(sinks.open, max_skeleton=MAX_SKELETON_BYTES, max_body=max_images * MAX_BODY_BYTES)
+            decoder = BodyDecoder(sinks.open, max_body=max_images * MAX_BODY_BYTES)
+        cut: httpx.RequestError | None = None
         async with self.bodies.slot():
-            async for piece in response.aiter_bytes():
-                decoder.feed(piece)
-                if sinks is not None:
-                    await sinks.drain()
-        try:
-            document = decoder.finish()
-        except NotJSONError:
-            document = None
+            try:
+                async for piece in response.aiter_bytes():
+                    decoder.feed(piece)
+                    if sinks is not None:
+                        await sinks.drain()
+            except httpx.RequestError as error:
+                cut = error
+        document = decoder.finish()
+        if cut is not None and all([await payload.sink.problem() for payload in decoder.payloads.values()]):
+            raise cut  # unless it brought a complete image before that
         body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
-        return HTTPAnswer(status=response.status_code, headers=headers, body=body, document=document)
+        return HTTPAnswer(response.status_code, headers, body, document, decoder.payloads)
 
 
 def describe(error: Exception) -> str:
     """An exception's class and message; many of httpx's have no message."""
-    message = str(error) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
+    message = shorten(str(error)) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
     return f"{type(error).__name__}: {message}".rstrip(": .")
 
 

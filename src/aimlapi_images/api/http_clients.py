@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Mapping
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 from typing import Any, Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
 
+from aimlapi_images.about import package_version
 from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.ssrf import is_public
 from aimlapi_images.config import MAX_IDLE_CONNECTIONS, find_api_key, find_base_url, timeouts
@@ -60,7 +60,7 @@ class HTTPClients:
                 max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=keepalive
             ),
         }
-        agent = {"User-Agent": f"aimlapi-images/{version('aimlapi-images')} Python/{platform.python_version()}"}
+        agent = {"User-Agent": f"aimlapi-images/{package_version()} Python/{platform.python_version()}"}
         if transport is None:
             # One for both clients: loading the certificates takes longer than anything else here.
             options["verify"] = ssl_context()

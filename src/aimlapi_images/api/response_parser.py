@@ -27,15 +27,21 @@ from aimlapi_images.errors import (
     ServerError,
 )
 from aimlapi_images.media.base64_decoder import Payload
-from aimlapi_images.media.json_values import mapping, number, sequence, text
-from aimlapi_images.media.sinks import Sink
+from aimlapi_images.media.image_finder import ImageEntry, find_images
+from aimlapi_images.media.json_values import mapping, number, parsed, sequence, shorten, text
 from aimlapi_images.models import Usage
 
 _MAX_BODY_KEPT: Final = 2_000  # characters of a body that is not JSON
-_MAX_BODY_SHOWN: Final = 200  # characters of a body in a message
+_MAX_MESSAGE: Final = 1_000  # characters of what the API says in a message
 _CONTENT_POLICY_CODES: Final = ("moderation_blocked", "content_policy_violation")
 _MAYBE_BILLED: Final = "whether it was billed is unknown"
-_PROXY_STATUSES: Final = (504, *range(520, 528), 530)
+_ERROR_TYPES: Final[Mapping[int, type[APIStatusError]]] = {
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    404: NotFoundError,
+    429: RateLimitError,
+    **dict.fromkeys((504, *range(520, 528), 530), ProxyTimeoutError),
+}
 _NOT_BILLED: Final = (500, 502, 503)  # documented
 _MEANINGS: Final = {
     407: "a proxy on the way asks for a login",
@@ -56,27 +62,15 @@ class HTTPAnswer:
         status: The HTTP status.
         headers: Headers by lower-case name.
         body: The beginning of the body, decompressed, without image payloads.
-        document: The JSON body of a success, with a `Payload` for each image in it; `None` if it is not JSON.
+        document: The JSON body of a success; `None` if it is not JSON.
+        payloads: Its images, by the name that stands for each in the document.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=lambda body: f"<{len(body):,} bytes>")
     document: object = attrs.field(default=None, repr=False)
-
-
-@attrs.frozen
-class ImageEntry:
-    """One image of an answer. It has a `payload`, a `url`, or both. A broken payload is kept only without a URL."""
-
-    payload: Payload[Sink] | None = None
-    url: str | None = None
-    revised_prompt: str | None = None
-
-    @property
-    def broken(self) -> bool:
-        """Whether the payload is invalid base64, and there is no URL either."""
-        return self.payload is not None and self.payload.problem is not None
+    payloads: Mapping[str, Payload] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -89,40 +83,25 @@ class ImageAnswer:
 
 
 def read_image_answer(answer: HTTPAnswer) -> ImageAnswer | Failure:
-    """Read the answer to an order.
-
-    Fields are judged by value: empty strings and null read as missing.
-    """
+    """Read the answer to an order."""
     if not 200 <= answer.status < 300:
         return status_failure(answer)
-    if answer.document is None:
+    inference_id = answer.headers.get("x-inference-id")
+    is_json = answer.document is not None
+    entries = find_images(answer.document if is_json else answer.body.decode("utf-8", "replace"), answer.payloads)
+    if entries:
+        return ImageAnswer(_usage(answer.headers, mapping(answer.document)), entries, inference_id)
+    if not is_json:
         message = f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}"
         return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message)
-    inference_id = answer.headers.get("x-inference-id")
-    body = mapping(answer.document)
-    entries = tuple(filter(None, (_entry(mapping(each)) for each in sequence(body.get("data")))))
-    if not entries:
-        received = _without_payloads(answer.body)
-        shown = json.dumps(received, ensure_ascii=False)[:_MAX_BODY_SHOWN]
-        return Failure(
-            outcome=Outcome.UNKNOWN,
-            error_type=NoImageError,
-            message=f"HTTP {answer.status} without an image: neither b64_json nor url has a value. Received: {shown}",
-            details={"inference_id": inference_id, "body": received},
-        )
-    return ImageAnswer(usage=_usage(answer.headers, body), entries=entries, inference_id=inference_id)
-
-
-def _entry(fields: Mapping[str, Any]) -> ImageEntry | None:
-    """One entry of `data`, or `None` if it has neither a payload nor a URL."""
-    found, url = fields.get("b64_json"), text(fields.get("url")) or None
-    payload = found if isinstance(found, Payload) and (found.size or found.problem) else None
-    if payload is not None and payload.problem and url:
-        payload = None
-    if payload is None and url is None:
-        return None
-    revised_prompt = fields.get("revised_prompt")
-    return ImageEntry(payload, url, revised_prompt if isinstance(revised_prompt, str) else None)
+    received = _decoded(answer.body)
+    shown = shorten(json.dumps(received, ensure_ascii=False))
+    return Failure(
+        outcome=Outcome.UNKNOWN,
+        error_type=NoImageError,
+        message=f"HTTP {answer.status} without an image: neither b64_json nor url has a value. Received: {shown}",
+        details={"inference_id": inference_id, "body": received},
+    )
 
 
 def status_failure(answer: HTTPAnswer) -> Failure:
@@ -141,7 +120,7 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     return Failure(
         outcome=outcome,
         error_type=error_type,
-        message=stated or _meaning(answer),
+        message=shorten(stated, _MAX_MESSAGE) or _meaning(answer),
         note=note,
         details={
             "status": answer.status,
@@ -157,20 +136,9 @@ def status_failure(answer: HTTPAnswer) -> Failure:
 def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:
     if 400 <= status < 500 and any(each in (code, *message.split()) for each in _CONTENT_POLICY_CODES):
         return ContentPolicyError
-    match status:
-        case 401:
-            return AuthenticationError
-        case 402:
-            return InsufficientCreditsError
-        case 403 if any(word in message for word in ("credit", "balance", "top up")):
-            return InsufficientCreditsError
-        case 404:
-            return NotFoundError
-        case 429:
-            return RateLimitError
-        case _ if status in _PROXY_STATUSES:
-            return ProxyTimeoutError
-    return ServerError if status >= 500 else APIStatusError
+    if status == 403 and any(word in message for word in ("credit", "balance", "top up")):
+        return InsufficientCreditsError
+    return _ERROR_TYPES.get(status) or (ServerError if status >= 500 else APIStatusError)
 
 
 def _outcome(error_type: type[APIStatusError], status: int, wait: float | None, *, from_api: bool) -> Outcome:
@@ -194,25 +162,24 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     Returns:
         Seconds to wait, 0 or more; `None` if the headers do not say, or are malformed.
     """
+    value, milliseconds = headers.get("retry-after", ""), headers.get("retry-after-ms")
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return _not_negative(float(milliseconds) / 1000)
-        value = headers.get("retry-after", "")
+        seconds = float(milliseconds or value) / (1000 if milliseconds else 1)
+    except ValueError:
         try:
-            return _not_negative(float(value))
-        except ValueError:
-            date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return _not_negative((date - (now or datetime.now(UTC))).total_seconds())
+            date = parsedate_to_datetime("" if milliseconds else value)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (date - (now or datetime.now(UTC))).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds == seconds else None
 
 
 def _meaning(answer: HTTPAnswer) -> str:
     """The meaning of a status without a readable message."""
     location = answer.headers.get("location")
     if 300 <= answer.status < 400 and location:
-        return f"it redirects to {location}, and the key is not sent there: is the base URL right?"
+        return f"it redirects to {shorten(location)}, and the key is not sent there: is the base URL right?"
     return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
 
 
@@ -234,25 +201,10 @@ def _cost(*values: object) -> float | None:
     return next((found for found in map(number, values) if found is not None and found >= 0), None)
 
 
-def _not_negative(seconds: float) -> float | None:
-    return None if seconds != seconds else max(0.0, seconds)
-
-
 def _decoded(body: bytes) -> object:
     """A body as JSON, or the beginning of its text."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body[: 4 * _MAX_BODY_KEPT].decode("utf-8", "replace")[:_MAX_BODY_KEPT]
-
-
-def _without_payloads(body: bytes) -> object:
-    """An answer that contains no image, as received."""
-    received = _decoded(body)
-    for entry in sequence(mapping(received).get("data")):
-        if isinstance(entry, dict) and isinstance(entry.get("b64_json"), str):
-            entry["b64_json"] = ""  # the decoder left an index in its place
-    return received
+    document = parsed(body)
+    return body[: 4 * _MAX_BODY_KEPT].decode("utf-8", "replace")[:_MAX_BODY_KEPT] if document is None else document
 
 
 def _start(body: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images.cli.fields import field_options
-from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
+from aimlapi_images.cli.ordering import carry_out, ordering_options, read_prompt, split_options
 from aimlapi_images.orders import schema
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Box(click.ParamType[tuple[int, ...]]):
 
 @click.command()
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-p", "--prompt", required=True, help="A description of the result.")
+@click.option("-p", "--prompt", required=True, help="A description of the result; - reads it from standard input.")
 @click.option("--mask", type=click.Path(path_type=Path), help="A PNG whose transparent pixels mark what to redraw.")
 @click.option("--mask-box", type=Box(), help="The rectangle to redraw: left, top, width, height in pixels.")
 @ordering_options
@@ -48,15 +48,16 @@ def edit(
     """
     if mask is not None and mask_box is not None:
         raise click.UsageError("--mask and --mask-box exclude each other")
+    text = read_prompt(prompt)
     ordering, fields = split_options(options)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         from aimlapi_images.orders.mask import mask_from_box
 
         drawn = mask if mask_box is None else mask_from_box(images[0], mask_box)
-        return await client.edit(prompt, image=images, mask=drawn, options=fields, **call)
+        return await client.edit(text, image=images, mask=drawn, options=fields, **call)
 
-    return carry_out(ordering, prompt, ask)
+    return carry_out(ordering, text, ask)
 
 
 edit.params[4:4] = field_options(schema.edit_request(), without=("model", "prompt"))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from aimlapi_images.cli.exit_codes import USAGE, complain
+from aimlapi_images.cli.process import USAGE, complain
 
 _KEY: Final = "emulator"
 

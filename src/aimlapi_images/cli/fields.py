@@ -60,9 +60,9 @@ def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:
 def _bounds(field: Mapping[str, Any]) -> dict[str, Any]:
     bounds: dict[str, Any] = {}
     for side, inclusive, exclusive in (("min", "minimum", "exclusiveMinimum"), ("max", "maximum", "exclusiveMaximum")):
-        if inclusive in field:
+        if field.get(inclusive) is not None:
             bounds[side] = field[inclusive]
-        elif exclusive in field:
+        elif field.get(exclusive) is not None:
             bounds |= {side: field[exclusive], f"{side}_open": True}
     return bounds
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimlapi_images.cli.fields import field_options
-from aimlapi_images.cli.ordering import carry_out, ordering_options, split_options
+from aimlapi_images.cli.ordering import carry_out, ordering_options, read_prompt, split_options
 from aimlapi_images.orders import schema
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class ModelCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
-        return [*params[:2], *(ctx.meta.get(_FIELDS) or self._fields(None)), *params[2:]]
+        return [*params[:3], *(ctx.meta.get(_FIELDS) or self._fields(None)), *params[3:]]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
@@ -48,22 +48,26 @@ class ModelCommand(click.Command):
 
 
 @click.command(cls=ModelCommand)
-@click.argument("prompt")
+@click.argument("words", metavar="PROMPT", required=False)
+@click.option("-p", "--prompt", help="The prompt, as an option as in `edit`.")
 @ordering_options
-def generate(prompt: str, **options: Any) -> int:
-    """Generate one image from PROMPT.
+def generate(words: str | None, prompt: str | None, **options: Any) -> int:
+    """Generate one image from PROMPT; - reads it from standard input.
 
     The options are the fields of the model: `--model MODEL --help` shows those of another model.
 
     Exit codes: 0 success, 2 usage error, 3 refused by the API, 4 network error or unknown outcome,
     130 interrupted.
     """
+    if words is not None and prompt is not None:
+        raise click.UsageError("give the prompt once: as PROMPT or as --prompt")
+    text = read_prompt(words if prompt is None else prompt)
     ordering, fields = split_options(options)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
-        return await client.generate(prompt, options=fields, **call)
+        return await client.generate(text, options=fields, **call)
 
-    return carry_out(ordering, prompt, ask)
+    return carry_out(ordering, text, ask)
 
 
 def _model_in(arguments: Sequence[str]) -> str | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 
 import attrs
 
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry
+from aimlapi_images.api.response_parser import ImageAnswer
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
-from aimlapi_images.media.formats import read_format
+from aimlapi_images.media.image_finder import ImageEntry
+from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.media.sinks import ImageFile, Sink, SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
@@ -42,7 +42,19 @@ class Delivery:
         """Fetch the images that came as URLs. If this is cancelled, complete ones are kept."""
 
         async def fetch(number: int, url: str) -> None:
-            self._downloads[number] = await retry.run(partial(downloader.fetch, url, sinks))
+            longest = b""
+
+            async def attempt() -> Sink | Failure:
+                nonlocal longest
+                result = await downloader.fetch(url, sinks)
+                if isinstance(result, Failure):
+                    longest = max(longest, result.details["data"], key=len)
+                return result
+
+            result = await retry.run(attempt)
+            if isinstance(result, Failure):
+                result = attrs.evolve(result, details={**result.details, "data": longest})
+            self._downloads[number] = result
 
         async with asyncio.TaskGroup() as tasks:
             for number, url in self._urls():
@@ -72,8 +84,6 @@ class Delivery:
 
     async def _finish(self, number: int, entry: ImageEntry, seconds: float) -> GeneratedImage | Failure | None:
         """One image, why it is missing, or `None` if the deadline passed before it was fetched."""
-        if entry.broken:
-            return await broken_payload(entry, self.answer)
         sink = entry.payload.sink if entry.payload is not None else self._downloads.get(number)
         if sink is None:
             return None
@@ -81,37 +91,14 @@ class Delivery:
             lost = {"usage": self.answer.usage, "inference_id": self.answer.inference_id}
             return attrs.evolve(sink, details={**sink.details, **lost})
         try:
-            return self._image(entry, await sink.finish(number), seconds)
+            try:
+                return self._image(entry, await sink.finish(number), seconds)
+            except OSError as error:
+                data = await sink.rescue()
+                file = ImageFile(await sink.check(), len(data), data=data)
+                return _not_saved(self._image(entry, file, seconds), error)
         except ValueError as error:
-            return self._invalid(entry, await sink.rescue(), error)
-        except OSError as error:
-            return self._not_saved(entry, await sink.rescue(), error, seconds)
-
-    def _invalid(self, entry: ImageEntry, data: bytes, error: ValueError) -> Failure:
-        source = f" from {entry.url}" if entry.payload is None else ""
-        return Failure(
-            outcome=Outcome.UNKNOWN,
-            error_type=DecodeError,
-            message=f"the payload{source} is not a valid image: {error}. It is paid for, and in this error's `data`",
-            details={"data": data, "url": entry.url, "inference_id": self.answer.inference_id},
-            cause=error,
-        )
-
-    def _not_saved(self, entry: ImageEntry, data: bytes, error: OSError, seconds: float) -> Failure:
-        try:
-            image = self._image(entry, ImageFile(read_format(data), len(data), data=data), seconds)
-        except ValueError as problem:
-            return self._invalid(entry, data, problem)
-        return Failure(
-            outcome=Outcome.UNKNOWN,
-            error_type=NotSavedError,
-            message=(
-                f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
-                "It is in this error's `image`"
-            ),
-            details={"image": image},
-            cause=error,
-        )
+            return await _invalid(entry, sink, error, self.answer)
 
     def _error(self, failures: list[Failure], images: list[GeneratedImage]) -> ImageError:
         """The error of the first failure, with everything else that the answer brought."""
@@ -119,7 +106,7 @@ class Delivery:
         unsaved = [each.details["image"] for each in failures[1:] if "image" in each.details]
         more = tuple(url for url in self.missing_urls if url not in urls)
         complete = (*images, *unsaved)
-        note = f"; also missing: {', '.join(more)}" if more else ""
+        note = f"; also missing: {', '.join(map(shorten_url, more))}" if more else ""
         if complete:
             paths = [str(image.path) for image in complete if image.path is not None]
             written = f", written to {', '.join(paths)}" if paths else ""
@@ -147,16 +134,44 @@ class Delivery:
         )
 
 
-async def broken_payload(entry: ImageEntry, answer: ImageAnswer) -> Failure:
-    """The failure that an entry with invalid base64 means."""
-    payload = entry.payload
-    position = "" if payload is None or payload.position is None else f" at character {payload.position:,}"
+async def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
+    """Check the images that came in the answer itself.
+
+    Returns:
+        The answer, without broken payloads that have a URL beside them; or why it brought no image at all.
+    """
+    entries: list[ImageEntry] = []
+    failures: list[Failure] = []
+    for entry in answer.entries:
+        problem = await entry.payload.sink.problem() if entry.payload else None
+        if entry.payload and problem and not entry.url:
+            failures.append(await _invalid(entry, entry.payload.sink, problem, answer))
+        entries.append(attrs.evolve(entry, payload=None) if problem and entry.url else entry)
+    return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
+
+
+async def _invalid(entry: ImageEntry, sink: Sink, error: ValueError, answer: ImageAnswer) -> Failure:
+    """The failure that bytes mean which are not a whole image."""
+    source = f" from {shorten_url(entry.url)}" if entry.payload is None and entry.url else ""
+    problem = f"{entry.payload.problem}; " if entry.payload is not None and entry.payload.problem else ""
+    reason = f"the payload{source} is not a valid image: {problem}{error}"
     return Failure(
         outcome=Outcome.UNKNOWN,
         error_type=DecodeError,
-        message=f"the image's base64 is invalid: {payload and payload.problem}{position}",
-        details={
-            "data": b"" if payload is None else await payload.sink.rescue(),
-            "inference_id": answer.inference_id,
-        },
+        message=f"{reason}. It is paid for, and in this error's `data`",
+        details={"data": await sink.rescue(), "url": entry.url, "inference_id": answer.inference_id},
+        cause=error,
+    )
+
+
+def _not_saved(image: GeneratedImage, error: OSError) -> Failure:
+    return Failure(
+        outcome=Outcome.UNKNOWN,
+        error_type=NotSavedError,
+        message=(
+            f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
+            "It is in this error's `image`"
+        ),
+        details={"image": image},
+        cause=error,
     )

@@ -20,29 +20,19 @@ from pathlib import Path
 
 import attrs
 
+from aimlapi_images import events
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.api.response_parser import ImageAnswer, ImageEntry, read_image_answer
+from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
-from aimlapi_images.dispatch.delivery import Delivery, broken_payload
+from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle, Ticket
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
-from aimlapi_images.events import (
-    AttemptStarted,
-    Delivered,
-    Event,
-    Failed,
-    Generated,
-    Observer,
-    Reporter,
-    Retrying,
-    Unknown,
-    logger,
-)
+from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
@@ -59,12 +49,12 @@ class Pipeline:
     ledger: Ledger
     retry: Retry
     log: LogLookup
-    report: Reporter
+    report: events.Reporter
     threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def run(
-        self, order: Order, deadline: float | None = None, observer: Observer | None = None
+        self, order: Order, deadline: float | None = None, observer: events.Observer | None = None
     ) -> GeneratedImage:
         """Send a valid order until it is answered, fetch its images, and write them to `order.to`.
 
@@ -88,10 +78,10 @@ class Pipeline:
                         billed = failure.may_be_billed or progress.may_be_billed
                         raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
-            event = Unknown if error.may_be_billed and progress.delivery is None else Failed
+            event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error), progress)
             raise
-        await self._report_paid(Delivered(order.id, image), progress)
+        await self._report_paid(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
             raise NotSavedError(
                 f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
@@ -131,7 +121,7 @@ class Pipeline:
                 delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
                 progress.phase = "observer"
                 urls = delivery.missing_urls
-                event = Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
                 await delivery.fetch(self.downloader, self.retry, sinks)
@@ -143,6 +133,13 @@ class Pipeline:
 
     async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
+        result = await self._in_turn(order, ticket, sinks, progress)
+        if (state := self.throttle.change()) is not None:
+            await self._report_paid(events.ThrottleChanged(order.id, state), progress)
+        return result
+
+    async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+        """The same, before changes of the throttle are reported."""
         progress.phase = "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(ticket) as turn:
@@ -150,12 +147,12 @@ class Pipeline:
                 return turn.refusal
             progress.attempts += 1
             sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
-            await progress.report(AttemptStarted(order.id, progress.attempts, sent.request_id))
+            await progress.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
             except BaseException:  # cancelled, or the deadline passed
-                logger.warning(
+                events.logger.warning(
                     "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
                 )
                 self.ledger.charge_unknown(order.kind)
@@ -186,9 +183,7 @@ class Pipeline:
         request.headers["Idempotency-Key"] = order.id
         answer = await self.exchange(request, sinks, order.images_expected)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
-        if isinstance(result, ImageAnswer) and all(entry.broken for entry in result.entries):
-            return await broken_payload(result.entries[0], result)
-        return result
+        return result if isinstance(result, Failure) else await usable(result)
 
     async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
         """Ask the provider's log how an attempt ended, and say so in the failure."""
@@ -208,17 +203,17 @@ class Pipeline:
         )
 
     async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await progress.report(Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        await progress.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
         progress.phase = "backoff"
 
-    async def _report_paid(self, event: Event, progress: Progress) -> None:
-        """Report what is paid for. A failing observer must not lose the image."""
+    async def _report_paid(self, event: events.Event, progress: Progress) -> None:
+        """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
             await progress.report(event)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, event: Failed, progress: Progress) -> None:
+    async def _report_failure(self, event: events.Failed, progress: Progress) -> None:
         """Report how the order ended. A failing observer must not hide it."""
         try:
             await progress.report(event)

@@ -12,6 +12,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.delivery import Delivery
 from aimlapi_images.errors import DeadlineExceededError
 from aimlapi_images.events import Reporter
+from aimlapi_images.media.json_values import shorten_url
 
 _PHASES: Final = {
     "queue": "waiting for its turn",
@@ -43,7 +44,7 @@ class Progress:
         paid = self.delivery is not None
         may_be_billed = paid or self.may_be_billed or self.phase in ("request", "log")
         billed = "it is billed" if paid else "it may be billed" if may_be_billed else "it is not billed"
-        where = f", and its image URLs are {', '.join(urls)}" if urls else ""
+        where = f", and its image URLs are {', '.join(map(shorten_url, urls))}" if urls else ""
         last = f"; the last attempt ended with: {self.last_failure.error()}" if self.last_failure else ""
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
         return Failure(

@@ -108,7 +108,7 @@ def decide(
         failure: How the last attempt failed.
         failures: Number of failures that count, including this one if it does.
         chance: A random number from 0 to 1, to spread the waits of many orders.
-        throttled: Whether a throttle waits when the server asks for it.
+        throttled: Whether a throttle paces the attempts, so that refusals for the rate need no backoff.
 
     Returns:
         Seconds to wait before the next attempt, or `None` to give up.
@@ -117,7 +117,7 @@ def decide(
         case Outcome.REFUSED:
             return None
         case Outcome.LATER if throttled:
-            return None if asks_too_long(policy, failure) else 0.0
+            return None if asks_too_long(policy, failure) else max(0.0, failure.retry_after or 0.0)
         case Outcome.UNKNOWN if policy.retry_unknown != "always":
             return None
     if failures >= policy.attempts or (not throttled and asks_too_long(policy, failure)):

@@ -1,10 +1,7 @@
-"""One queue for a whole client: which order may be sent now, first come, first served.
+"""One queue for a whole client: which attempt may start now, first come, first served.
 
-A server refuses (429) for one of two reasons, and does not say which: too many open requests, or too many started
-lately. Both limits are learned, and the stricter one rules. The window of open requests is cut to what the server
-was handling when it refused. The rate follows from two refusals: at each of them the server had nothing left to
-give, so its rate is what it admitted in between, over the time in between. Each limit is held after a refusal, for
-longer the more often it was confirmed, and then grows again by itself.
+An order that is refused for now (429) waits as long as the API asks, keeps its place, and is sent again. `pace`
+decides whether all orders slow down. Limits of concurrency, rate and budget that the caller sets always hold.
 """
 
 from __future__ import annotations
@@ -13,35 +10,22 @@ import asyncio
 import heapq
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import attrs
 
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.budget import Ledger
+from aimlapi_images.dispatch.pace import TOLERANCE, Pace
 from aimlapi_images.dispatch.retry import RetryPolicy, stops_all
-
-_FIRST_PAUSE: Final = 0.5  # seconds, when the server refuses and does not say for how long
-_LONGEST_PAUSE: Final = 30.0  # seconds
-_TOLERANCE: Final = 1e-4  # seconds by which a timer may fire early
-_GROWTH_CHECK: Final = 0.02  # seconds between checks of a growing window
-
-_START: Final = 16.0  # open requests before anything is known
-_SAME: Final = 0.25  # a value within this share of the previous one counts as the same
-_LONGEST_HOLD: Final = 60.0  # seconds
-_SLOWEST: Final = 1 / 60  # starts per second
-_BURST: Final = 0.25  # seconds of starts that may come at once
+from aimlapi_images.events import ThrottleMode, ThrottleState
 
 
 class Ticket(NamedTuple):
-    """An order's place in the queue, kept for all of its attempts.
-
-    Attributes:
-        number: The place; the lowest goes first.
-        kind: What decides the order's price.
-    """
+    """An order's place in the queue, kept for all attempts; the lowest number goes first. `kind` decides the price."""
 
     number: int
     kind: Hashable
@@ -53,7 +37,7 @@ class Turn:
 
     Attributes:
         refusal: Why the order is not sent at all, if it is not.
-        result: What the attempt returned, set by its holder: the throttle learns from it. `None` if cancelled.
+        result: What the attempt returned, set by its holder; `None` if cancelled.
     """
 
     refusal: Failure | None = None
@@ -61,14 +45,14 @@ class Turn:
 
 
 class _Waiter(NamedTuple):
-    """Sorted by its ticket's number, which is unique."""
+    """Sorted by its ticket's number, which is unique. `ready` becomes the attempt's number, or a refusal."""
 
     ticket: Ticket
-    ready: asyncio.Future[Failure | None]
+    ready: asyncio.Future[Failure | int]
 
 
 class Throttle:
-    """Lets attempts start one by one: within window, rate and budget, and not during a pause.
+    """Lets attempts start one by one: within concurrency, pace and budget, and not during a pause.
 
     Args:
         policy: Which refusals are waited out.
@@ -90,27 +74,31 @@ class Throttle:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._policy = policy
-        self._window = Window(most=max_concurrency)
-        self._pace = Pace()
+        self._most = max_concurrency
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._ledger = ledger or Ledger()
-        self._chance = chance
-        self._now = clock or (lambda: asyncio.get_running_loop().time())
+        self._pace = Pace(chance)
+        self._now = clock or _loop_time
         self._numbers = itertools.count()
         self._queue: list[_Waiter] = []
         self._open = 0
         self._next_start = 0.0
-        self._paused_until = 0.0
-        self._pauses = 0  # since the last success
         self._timer: asyncio.TimerHandle | None = None
+        self._reported: ThrottleMode = "full speed"
 
     def ticket(self, kind: Hashable = None) -> Ticket:
-        """Take a place at the end of the queue.
-
-        Args:
-            kind: What decides the order's price.
-        """
+        """Take a place at the end of the queue, for an order of this kind: kinds differ in price."""
         return Ticket(next(self._numbers), kind)
+
+    def state(self) -> ThrottleState:
+        """What the throttle does now."""
+        queued = sum(not waiter.ready.done() for waiter in self._queue)
+        return self._pace.state(self._now(), self._open, queued)
+
+    def change(self) -> ThrottleState | None:
+        """The state, if its mode is another than at the last call."""
+        before, self._reported = self._reported, self._pace.mode(self._now())
+        return None if self._reported == before else self.state()
 
     @asynccontextmanager
     async def turn(self, ticket: Ticket) -> AsyncIterator[Turn]:
@@ -119,41 +107,40 @@ class Throttle:
         The turn has a `refusal` instead if the order cannot succeed: another order found that there are no credits,
         the key is wrong or the API asks for too long a wait; or the budget does not allow it.
         """
-        refusal = await self._wait(ticket)
-        if refusal is not None:
-            yield Turn(refusal)
+        number = await self._wait(ticket)
+        if isinstance(number, Failure):
+            yield Turn(number)
             return
         turn, started = Turn(), self._now()
         try:
             yield turn
         finally:
             self._end(ticket)
-            self._learn(turn.result, started)
+            self._learn(turn.result, number, started)
             self._let_go()
 
-    def _learn(self, result: object, started: float) -> None:
-        if not isinstance(result, Failure):
-            self._pauses = self._pauses if result is None else 0
-        elif stops_all(self._policy, result):
+    def _learn(self, result: object, number: int, started: float) -> None:
+        if isinstance(result, Failure) and stops_all(self._policy, result):
             message = f"not sent, as another order was refused: {result.message}"
             refusal = attrs.evolve(result, outcome=Outcome.REFUSED, message=message)  # not to be queued again
             waiting, self._queue = self._queue, []
             for waiter in waiting:
                 if not waiter.ready.done():
                     waiter.ready.set_result(refusal)
-        elif result.outcome is Outcome.LATER:
-            self._slow_down(result.retry_after, started)
+        elif isinstance(result, Failure) and result.outcome is Outcome.LATER:
+            self._pace.refused(self._now(), number, started, result.retry_after)
+        elif result is not None and not (isinstance(result, Failure) and result.outcome is Outcome.NOT_SENT):
+            self._pace.admitted(self._now(), started)
 
-    async def _wait(self, ticket: Ticket) -> Failure | None:
+    async def _wait(self, ticket: Ticket) -> Failure | int:
         waiter = _Waiter(ticket, asyncio.get_running_loop().create_future())
         heapq.heappush(self._queue, waiter)
         self._let_go()
         try:
             return await waiter.ready
         except asyncio.CancelledError:
-            if waiter.ready.done() and not waiter.ready.cancelled() and waiter.ready.result() is None:
-                # Its turn came at the same moment: pass it on.
-                self._end(ticket)
+            if waiter.ready.done() and not waiter.ready.cancelled() and isinstance(waiter.ready.result(), int):
+                self._end(ticket)  # its turn came at the same moment: pass it on
                 self._let_go()
             raise
 
@@ -162,186 +149,33 @@ class Throttle:
         now = self._now()
         while self._queue:
             waiter = self._queue[0]
-            if waiter.ready.done():
-                heapq.heappop(self._queue)  # cancelled while waiting
-                continue
-            if refusal := self._ledger.refusal(waiter.ticket.kind):
+            refusal = None if waiter.ready.done() else self._ledger.refusal(waiter.ticket.kind)
+            if waiter.ready.done() or refusal:
                 heapq.heappop(self._queue)
-                waiter.ready.set_result(refusal)
+                if refusal:  # otherwise it was cancelled while waiting
+                    waiter.ready.set_result(refusal)
                 continue
-            if not self._ledger.fits_now(waiter.ticket.kind):
-                return  # until an attempt in flight ends, which calls this again
-            wait = self._time_to_wait(now)
-            if wait > _TOLERANCE:
-                self._come_back(now, wait)
+            if self._open >= self._most or not self._ledger.fits_now(waiter.ticket.kind):
+                return  # until an attempt ends, which calls this again
+            wait = max(self._next_start - now, self._pace.wait(now))
+            if wait > TOLERANCE:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = asyncio.get_running_loop().call_later(wait, self._let_go)
                 return
             heapq.heappop(self._queue)
-            self._start(waiter.ticket, now)
-            waiter.ready.set_result(None)
-
-    def _start(self, ticket: Ticket, now: float) -> None:
-        self._open += 1
-        self._ledger.sent(ticket.kind)
-        self._next_start = max(now, self._next_start) + self._interval
-        self._pace.started(now)
+            self._open += 1
+            self._ledger.sent(waiter.ticket.kind)
+            self._next_start = max(now, self._next_start) + self._interval
+            waiter.ready.set_result(self._pace.started(now))
 
     def _end(self, ticket: Ticket) -> None:
         self._open -= 1
         self._ledger.came_back(ticket.kind)
 
-    def _time_to_wait(self, now: float) -> float:
-        """Seconds until the next attempt may start; 0 for now."""
-        blocked = max(self._paused_until, self._next_start) - now
-        if blocked > _TOLERANCE:
-            return blocked
-        if self._open >= self._window.size(now):
-            # A full window opens when an attempt ends, and that calls `_let_go`.
-            return _GROWTH_CHECK if not self._window.full else float("inf")
-        return self._pace.wait(now)
 
-    def _come_back(self, now: float, wait: float) -> None:
-        if wait == float("inf"):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(wait, self._let_go)
-
-    def _slow_down(self, retry_after: float | None, started: float) -> None:
-        """Pause all orders, and learn from the refusal."""
-        now = self._now()
-        # Attempts that were under way when the pause began tell nothing new.
-        first = now >= self._paused_until and started >= self._paused_until
-        self._pace.refused(now, started, first=first)
-        if first:
-            self._window.refused(now, self._open)
-            # The server's own wait counts, but not "at once" again and again.
-            shortest = _FIRST_PAUSE if retry_after is None else _FIRST_PAUSE / 10
-            pause = min(_LONGEST_PAUSE, shortest * 2.0**self._pauses) * (0.8 + 0.4 * self._chance())
-            self._pauses = min(self._pauses + 1, 10)
-            self._paused_until = now + max(pause, retry_after or 0.0)
-        elif retry_after is not None:
-            self._paused_until = max(self._paused_until, now + retry_after)
-
-
-@attrs.define
-class _Hold:
-    """How long to keep a learned value, in seconds: doubled each time it is confirmed."""
-
-    shortest: float
-    length: float = attrs.field(init=False)
-    _value: float = attrs.field(default=0.0, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.length = self.shortest
-
-    def learn(self, value: float) -> None:
-        same = abs(value - self._value) <= _SAME * self._value
-        self.length = min(_LONGEST_HOLD, 2 * self.length) if same else self.shortest
-        self._value = value
-
-
-@attrs.define
-class Window:
-    """How many requests may be open at once.
-
-    Attributes:
-        most: The upper limit.
-    """
-
-    most: int
-    _size: float = attrs.field(init=False)
-    _grown_at: float | None = attrs.field(default=None, init=False)
-    _doubles_in: float = attrs.field(default=1.0, init=False)
-    _hold: _Hold = attrs.field(factory=lambda: _Hold(shortest=1.0), init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._size = min(float(self.most), _START)
-
-    @property
-    def full(self) -> bool:
-        """Whether it is at its upper limit."""
-        return self._size >= self.most
-
-    def size(self, now: float) -> int:
-        """The number of requests that may be open now, at least 1."""
-        if self._grown_at is None:
-            self._grown_at = now
-        if now > self._grown_at:
-            self._size = min(float(self.most), self._size * 2 ** ((now - self._grown_at) / self._doubles_in))
-            self._grown_at = now
-        return int(self._size)
-
-    def refused(self, now: float, still_open: int) -> None:
-        """The server refused a request while it was handling `still_open` others."""
-        self.size(now)
-        self._hold.learn(max(1.0, still_open))
-        self._size = max(1.0, min(self._size, 0.9 * still_open))
-        self._grown_at = now + self._hold.length
-        self._doubles_in = 2.0
-
-
-@attrs.define
-class Pace:
-    """How fast requests may start.
-
-    Attributes:
-        rate: Starts per second, or `None` until something was refused.
-    """
-
-    rate: float | None = attrs.field(default=None, init=False)
-    _allowance: float = attrs.field(default=0.0, init=False)
-    _counted_at: float = attrs.field(default=0.0, init=False)
-    _grows_at: float = attrs.field(default=0.0, init=False)
-    _since: float | None = attrs.field(default=None, init=False)
-    _refused_before: bool = attrs.field(default=False, init=False)
-    _admitted: int = attrs.field(default=0, init=False)
-    _hold: _Hold = attrs.field(factory=lambda: _Hold(shortest=2.0), init=False)
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next request may start; 0 if it may start now."""
-        if self.rate is None:
-            return 0.0
-        self._count(now, self.rate)
-        return max(0.0, (1.0 - self._allowance) / self.rate)
-
-    def started(self, now: float) -> None:
-        """A request was started."""
-        if self._since is None:
-            self._since = now
-        self._admitted += 1
-        if self.rate is not None:
-            self._count(now, self.rate)
-            self._allowance -= 1
-
-    def refused(self, now: float, started: float, *, first: bool) -> None:
-        """The server refused a request.
-
-        Args:
-            now: When the refusal arrived.
-            started: When the request was started.
-            first: Whether it is the first refusal since the last pause. Later ones tell nothing new.
-        """
-        since = now if self._since is None else self._since
-        if not self._refused_before or started >= since:
-            self._admitted -= 1
-        if not first:
-            return
-        if self._admitted < 1:
-            # Nothing was admitted, so all that is known is that the rate is lower than before.
-            self.rate = None if self.rate is None else max(self.rate / 2, _SLOWEST)
-        elif now - since >= 0.5 or self.rate is None:  # a shorter time says little
-            self.rate = self._admitted / max(now - since, 0.5)
-            self._hold.learn(self.rate)
-        self._since, self._admitted, self._refused_before = now, 0, True
-        # A little below zero, since the server's clock is not ours.
-        self._allowance, self._counted_at = -min(1.0, self.rate or 0.0), now
-        self._grows_at = now + self._hold.length
-
-    def _count(self, now: float, rate: float) -> None:
-        growing_since = max(self._counted_at, self._grows_at)
-        if now > growing_since:
-            rate *= 2 ** ((now - growing_since) / 8.0)
-            self.rate = rate
-        # Starts saved up during a pause do not come all at once: they would be refused together.
-        self._allowance = min(self._allowance + (now - self._counted_at) * rate, max(1.0, _BURST * rate))
-        self._counted_at = now
+def _loop_time() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # asked for the state by other code
+        return time.monotonic()

@@ -67,11 +67,7 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def open_part(folder: Path) -> tuple[Path, io.FileIO]:
-    """Create a temporary file in the folder of its target.
-
-    Returns:
-        Its path, and the unbuffered file, open for writing and reading.
-    """
+    """Create a temporary file in the folder of its target, and open it unbuffered for writing and reading."""
     # Named after this package, so that leftovers of a killed process can be told from other programs' files.
     part = folder / f".aimlapi-images-{secrets.token_hex(8)}.part"
     # Not with `tempfile`, whose files only their owner may read: an image follows the umask.
@@ -82,9 +78,8 @@ def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
     """Rename a complete, closed temporary file. The target's name never appears before its bytes.
 
     Without `overwrite`, the check and the rename are one step: a hard link on POSIX, a plain rename on Windows. File
-    systems without hard links (FAT, some network shares) have no such step, so there a file that another process
-    creates between the check and the rename is overwritten. Reserving the name first would close that gap, but an
-    interrupted process would leave an empty file that blocks the next run.
+    systems without hard links (FAT, some network shares) have no such step: there, a file that another process creates
+    meanwhile is overwritten. An empty file that reserves the name would block the next run after a crash.
 
     Raises:
         FileExistsError: The target exists, and `overwrite` is false.
@@ -112,10 +107,7 @@ def free_name(folder: Path, words: str) -> Path:
 
 
 def free_number(path: Path, number: int) -> Path:
-    """The path of the image with this number in a response.
-
-    The first one gets the path itself, the second one of `fox` gets `fox-2`, or the next number that is free.
-    """
+    """The path of the image with this number in a response: the second one of `fox` is `fox-2`, or the next free."""
     if number == 1:
         return path
     return path.with_name(_numbered(path.parent, path.name if format_of(path) is None else path.stem, number))

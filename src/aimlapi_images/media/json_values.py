@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_JSON: Final = json.JSONDecoder(strict=False)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_ENCODED: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
+
+
+def parsed(body: bytes | bytearray) -> object:
+    """A body as JSON, or `None`. Broken UTF-8, control characters and text after an object or a list do not matter."""
+    words = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    try:
+        document, end = _JSON.raw_decode(words)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict | list) or not words[end:].strip() else None
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -31,3 +47,14 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+def shorten(foreign: str, longest: int = 200) -> str:
+    """Foreign text for a message: on one line, without base64, and of at most so many characters."""
+    shown = _ENCODED.sub(lambda found: f"<{len(found[0]):,} characters>", _CONTROL.sub(" ", foreign))
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+
+
+def shorten_url(url: str) -> str:
+    """A URL for a message. A signed one, which may have 1,000 characters or more, stays usable."""
+    return url if len(url) <= 2_000 else f"{url[:2_000]}..."

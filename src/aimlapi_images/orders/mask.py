@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from aimlapi_images.about import needs_extra
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat
 from aimlapi_images.orders.image_input import ImageInput, as_pillow, source_of
@@ -39,7 +40,7 @@ def mask_from_box(image: ImageInput, box: Sequence[int], *more: Sequence[int]) -
     Raises:
         InvalidRequestError: A box is empty or not inside the image, or all of it is marked; or the image cannot be
             read.
-        ModuleNotFoundError: Pillow is missing (`pip install "aimlapi-images[images]"`).
+        ModuleNotFoundError: Pillow is missing, which the extra `images` installs.
     """
     with _opened(image, "image") as picture:
         width, height = _seen_size(picture)
@@ -74,7 +75,7 @@ def mask_from_luminance(image: ImageInput, invert: bool = False) -> Image:
 
     Raises:
         InvalidRequestError: The picture is all white or all black, or cannot be read.
-        ModuleNotFoundError: Pillow is missing (`pip install "aimlapi-images[images]"`).
+        ModuleNotFoundError: Pillow is missing, which the extra `images` installs.
     """
     with _opened(image, "picture") as picture:
         light = _luminance(picture)
@@ -121,7 +122,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('masks need Pillow: pip install "aimlapi-images[images]"') from error
+        raise ModuleNotFoundError(needs_extra("a mask", "images")) from error
     return Image
 
 

@@ -1,0 +1,227 @@
+"""The command in pipes, in scripts, in other locales, several times at once, and without its metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aimlapi_images import cli, emulator
+from aimlapi_images.cli.generate import generate
+from conftest import KEY, ROOT
+
+COMMAND = [sys.executable, "-m", "aimlapi_images"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def base_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
+    with emulator.serve() as running:
+        yield running.base_url
+
+
+def names_here() -> list[str]:
+    return sorted(path.name for path in Path().iterdir())
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    options = {"capture_output": True, "timeout": 120, **options}
+    return subprocess.run([*COMMAND, *arguments], check=False, **options)
+
+
+def test_an_image_goes_through_a_pipe() -> None:
+    done = run("generate", "-", "--emulator", "-o", "-", "--json", input="a fóx\n".encode())
+
+    assert (done.returncode, done.stdout[:4]) == (0, b"\x89PNG")
+    known = json.loads(done.stderr)
+    assert (known["prompt"], known["path"]) == ("a fóx", None)
+    assert len(done.stdout) == known["bytes"]
+    assert names_here() == []
+
+
+def test_an_edit_takes_its_prompt_from_standard_input() -> None:
+    run("generate", "a fox", "--emulator", "-o", "fox.png")
+
+    done = run("edit", "fox.png", "--prompt", "-", "--emulator", "--json", input=b"\xef\xbb\xbfnight")
+
+    assert json.loads(done.stdout)["prompt"] == "night"
+    assert names_here() == ["fox.png", "night.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        (["-"], b"\xff\xfe", b"the prompt on standard input is not UTF-8"),
+        (["-"], b" \n", b"prompt is empty"),
+        (["--prompt", "x", "y"], b"", b"give the prompt once"),
+    ],
+)
+def test_a_prompt_that_cannot_be_read_is_refused(arguments: list[str], given: bytes, said: bytes) -> None:
+    done = run("generate", *arguments, "--emulator", input=given)
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_in_no_traceback(closed: str) -> None:
+    command = " ".join([*COMMAND, "generate", "-" if "<" in closed else "x", "--emulator", "-o", "-", closed])
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120, check=False)
+
+    assert done.returncode in (0, 2)
+    assert b"Traceback" not in done.stderr
+    assert names_here() == []
+
+
+def test_an_image_that_nobody_reads_is_rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rescued").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "rescued"))
+    command = " ".join([*COMMAND, "generate", "x", "--emulator", "-o", "-", "|", "true"])
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120, check=False)
+
+    (rescued,) = (tmp_path / "rescued").iterdir()
+    assert re.fullmatch(rb"aimlapi-images: .*standard output: Broken pipe .*rescued as .*\.png\n", done.stderr)
+    assert rescued.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_output_that_nobody_reads_is_no_traceback() -> None:
+    command = " ".join([*COMMAND, "generate", "--help", "|", "true"])
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120, check=False)
+
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LANG": "C"}])
+def test_json_is_valid_in_any_locale(locale: dict[str, str]) -> None:
+    done = run("generate", "Füchse 🦊", "--emulator", "--json", env={**os.environ, **locale})
+
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["prompt"] == "Füchse 🦊"
+
+
+def test_commands_at_once_choose_different_names(base_url: str) -> None:
+    command = [*COMMAND, "generate", "the same fox", "--base-url", base_url, "--quiet"]
+
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(each.communicate(timeout=120), each.returncode) for each in running]
+
+    assert ended == [((b"", b""), 0)] * 4
+    names = ["the-same-fox-2.png", "the-same-fox-3.png", "the-same-fox-4.png", "the-same-fox.png"]
+    assert names_here() == names
+
+
+def test_errors_are_json_when_asked(base_url: str) -> None:
+    done = run("generate", "x", "--model", "no/such", "--base-url", base_url, "--json")
+
+    known = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (known["error"], known["status"], known["may_be_billed"]) == ("NotFoundError", 404, False)
+    assert known["message"] in done.stderr.decode()
+
+
+def test_a_file_is_replaced_with_overwrite(base_url: str) -> None:
+    Path("fox.png").write_bytes(b"old")
+
+    refused = run("generate", "x", "-o", "fox.png", "--base-url", base_url)
+    done = run("generate", "x", "-o", "fox.png", "--base-url", base_url, "--overwrite", "-vv")
+
+    assert refused.returncode == 2
+    assert done.returncode == 0
+    assert b": sending attempt 1 as " in done.stderr
+    assert Path("fox.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_folder_that_is_gone_is_refused_unsent(base_url: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    done = run("generate", "x", "--base-url", base_url, cwd=gone, preexec_fn=gone.rmdir)
+
+    assert done.returncode == 2
+    assert b"cannot be written to this folder" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_the_log_is_printed_and_narrowed(base_url: str) -> None:
+    for prompt in ("one", "two"):
+        run("generate", prompt, "--base-url", base_url)
+    run("generate", "x", "--model", "no/such", "--base-url", base_url)
+
+    lines = run("logs", "--base-url", base_url, "--limit", "2").stdout.decode().splitlines()
+    failed = [
+        json.loads(line)
+        for line in run("logs", "--base-url", base_url, "--status", "failed", "--json").stdout.splitlines()
+    ]
+
+    assert [line.split("  ")[1] for line in lines] == ["failed", "succeeded"]
+    assert [(entry["model"], entry["usage"]["usd_spent"]) for entry in failed] == [("no/such", 0.0)]
+    assert run("logs", "--until", "2026-01-01", "--base-url", base_url).returncode == 2
+
+
+def test_it_runs_from_a_zip_without_metadata(tmp_path: Path) -> None:
+    """As frozen and vendored programs do: no metadata, no files on disk."""
+    with zipfile.ZipFile(tmp_path / "program.zip", "w") as program:
+        for folder in (ROOT / "src", ROOT / "generated"):
+            for path in folder.rglob("*"):
+                if path.suffix in (".py", ".json"):
+                    program.write(path, path.relative_to(folder))
+    # Without the editable install: its packages and its metadata are hidden.
+    script = """
+import importlib.metadata, sys
+sys.path[:] = [each for each in sys.path if not each.endswith(("/src", "/generated"))]
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in repr(each).lower()]
+sys.path.insert(0, "program.zip")
+def hidden(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = hidden
+from aimlapi_images.cli import main
+main(sys.argv[1:])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def packed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+    done = packed("generate", "a fox", "--emulator")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("a-fox.png").exists()
+    assert packed("--version").stdout == "aimlapi-images unknown\n"
+
+
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([option for each in generate.params for option in each.opts if option.startswith("--")]),
+    _TEXT,
+)
+def test_any_text_as_an_option_ends_cleanly(capsys: pytest.CaptureFixture[str], option: str, text: str) -> None:
+    safe = [] if option == "--output" else ["-o", "missing/x.png"]  # refused unsent, if nothing else is wrong
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["generate", "x", "--emulator", *safe, option, text if option != "--output" else f"missing/{text}x"])
+
+    assert ended.value.code in (0, 2)
+    assert "unexpected error" not in capsys.readouterr().err
