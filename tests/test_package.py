@@ -173,7 +173,7 @@ def test_the_readmes_edits_return_images_of_the_expected_size(emulator_url: str,
 
     shown = run_example(example("mask_from_luminance"), emulator_url, tmp_path, after=after)
 
-    assert shown == "boat.png 90 1024\n"
+    assert shown == "boat.png 1536 1024\n"
 
 
 def test_the_readmes_batch_returns_images(emulator_url: str, tmp_path: Path) -> None:
