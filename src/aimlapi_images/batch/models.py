@@ -158,7 +158,7 @@ class Throttled(BatchEvent):
     """What slows the batch down has changed.
 
     Attributes:
-        reason: Such as `paused 12 s by 429`; empty when nothing does.
+        reason: Such as `paused: the API refuses nearly everything`; empty at full speed.
     """
 
     reason: str

@@ -62,6 +62,21 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
     return path
 
 
+def print_export(out: str | os.PathLike[str], format_: str, file: TextIO) -> None:
+    """Write the results of a batch to an open text file, as `jsonl` or `csv`."""
+    with closing(_state(absolute(as_path(out, "out")))) as state:
+        print_results(state, format_, file)
+
+
+def spent_usd(out: str | os.PathLike[str]) -> float:
+    """What a batch has cost so far in US dollars, as far as known; 0 if there is none."""
+    folder = absolute(as_path(out, "out"))
+    if not (folder / STATE).exists():
+        return 0.0
+    with closing(_state(folder)) as state:
+        return state.spending()[0]
+
+
 def _state(out: Path) -> State:
     if not (out / STATE).exists():
         raise BatchError(f"{out} is not the folder of a batch: there is no {STATE} in it")

@@ -21,8 +21,8 @@ from aimlapi_images.batch.store.database import Journal
 from aimlapi_images.batch.store.folder import RESULTS, STATE
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import ImageClient
-from aimlapi_images.errors import BatchError, ImageError, RateLimitError
-from aimlapi_images.events import Event, Retrying
+from aimlapi_images.errors import BatchError, ImageError
+from aimlapi_images.events import Event, ThrottleChanged
 from aimlapi_images.orders.order import absolute, as_path
 
 _CHUNK: Final = 200  # jobs read from the state at a time
@@ -218,10 +218,10 @@ class _Run:
             self.fatal = self.fatal or BatchError(message)
 
     async def _observe(self, event: Event) -> None:
-        """Tell the display what slows the batch down, unless it is behind anyway."""
-        behind = self._events.qsize() > 2 * len(self._workers)
-        if isinstance(event, Retrying) and isinstance(event.error, RateLimitError) and not behind:
-            self._events.put_nowait(Throttled(f"slowed down by 429: {event.error.message}"))
+        """Tell what slows the batch down."""
+        if isinstance(event, ThrottleChanged):
+            mode = event.state.mode
+            self._events.put_nowait(Throttled("" if mode == "full speed" else f"{mode}: {event.state.reason}"))
 
     def end(self) -> BatchEnded:
         """Write what is left to be written, and sum up."""

@@ -105,12 +105,12 @@ class State(Database):
         end = (
             "UPDATE attempts SET outcome = ?, inference_id = ?, error_class = ?, error_message = ? WHERE request_id = ?"
         )
-        self.db.execute(end, (outcome, error.inference_id, type(error).__name__, str(error), request_id))
+        self.db.execute(end, (outcome, error.inference_id, type(error).__name__, str(error.args[0]), request_id))
         self.job_ends(job, status, error)
 
     def job_ends(self, job: int, status: Status, error: ImageError) -> None:
         """A job ended without a file."""
-        self.change_job(job, status=status, error_class=type(error).__name__, error_message=str(error))
+        self.change_job(job, status=status, error_class=type(error).__name__, error_message=str(error.args[0]))
 
     def attempt_generated(
         self, job: int, request_id: str, urls: Sequence[str], usage: Usage, inference_id: str | None
@@ -163,7 +163,7 @@ class State(Database):
         usd, unpriced = self.db.execute(
             "SELECT total(usd), total(usd IS NULL AND outcome NOT IN ('failed', 'unbilled')) FROM attempts"
         ).fetchone()
-        return usd, int(unpriced)
+        return round(usd, 9), int(unpriced)
 
     def estimate(self, run: int) -> float | None:
         """What the pending jobs of a run will cost, if earlier jobs of each kind have."""

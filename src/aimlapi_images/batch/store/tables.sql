@@ -63,7 +63,7 @@ SELECT jobs.job, jobs.id, jobs.status, jobs.line, files.path AS file,
        json_extract(jobs.parameters, '$.prompt') AS prompt, jobs.parameters, jobs.carried,
        files.format, files.width, files.height, files.bytes, files.sha256, files.seconds,
        (SELECT sum(credits) FROM attempts WHERE attempts.job = jobs.job) AS credits,
-       (SELECT sum(usd) FROM attempts WHERE attempts.job = jobs.job) AS usd,
+       (SELECT round(sum(usd), 9) FROM attempts WHERE attempts.job = jobs.job) AS usd,
        (SELECT count(*) FROM attempts WHERE attempts.job = jobs.job) AS attempts,
        last.request_id, last.inference_id, last.urls, jobs.error_class, jobs.error_message
 FROM jobs
