@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, emulator
+from aimlapi_images.emulator import RunningEmulator
 from aimlapi_images.threads import Threads
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,21 @@ def threads() -> Iterator[Threads]:
 def without_nonces(text: str) -> str:
     """Text with request ids such as `order.0123abcd.1`, as `order.1`."""
     return re.sub(r"\.[0-9a-f]{8}\.(?=[0-9])", ".", text)
+
+
+@pytest.fixture
+def fast_emulator() -> Iterator[RunningEmulator]:
+    """An emulator on a free port for one test, which draws in no time."""
+    with emulator.serve(drawing="plain", time_scale=100.0, seed=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def fast_client(fast_emulator: RunningEmulator) -> AsyncIterator[ImageClient]:
+    """A client of the fast emulator, with short waits."""
+    retry = RetryPolicy(first_wait=0.01, longest_wait=0.02)
+    async with ImageClient(KEY, base_url=fast_emulator.base_url, retry=retry) as client:
+        yield client
 
 
 class Script:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from aimlapi_images.orders.generation import new_generation
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
+_KINDS_REMEMBERED: Final = 10_000
 _ARGUMENTS: Final = ("model", "prompt", "image", "mask")
 
 
@@ -39,13 +39,15 @@ class Checker:
         prompt, kind = fields.get("prompt"), ""
         try:
             if "image" not in fields and isinstance(prompt, str):
-                kind = json.dumps([each for each in fields.items() if each[0] != "prompt"])
+                kind = repr([each for each in fields.items() if each[0] != "prompt"])
                 if len(prompt) <= self._longest.get(kind, 0) and not prompt.isspace() and prompt:
                     return None
             if "image" in fields or "mask" in fields:
                 self._runner.run(build(fields, self._threads))
             else:
                 build_generation(fields)
+                if len(self._longest) > _KINDS_REMEMBERED:
+                    self._longest.clear()
                 self._longest[kind] = max(len(str(prompt)), self._longest.get(kind, 0))
         except (InvalidRequestError, TypeError, ValueError) as error:
             return str(error)

@@ -10,9 +10,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias, cast
 
 import attrs
 
@@ -73,8 +73,9 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
         return
     folder = Path() if os.fspath(source) == "-" else Path(source).parent
     try:
+        read = _READERS[_format_of(source, format)]
         with _opened(source) as file:
-            yield from _READERS[_format_of(source, format, file)](file, folder.absolute())
+            yield from read(file, folder.absolute())
     except OSError as error:
         raise InvalidRequestError(f"{os.fspath(source)} cannot be read: {error.strerror or error}") from error
 
@@ -82,23 +83,21 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
 @contextmanager
 def _opened(source: str | os.PathLike[str]) -> Iterator[TextIO]:
     """The file as text. Bytes that are not UTF-8 become lone surrogates, which `_job` refuses."""
-    if os.fspath(source) == "-":
-        raw: Any = getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        return
-    with Path(source).open("rb") as file:
-        if file.read(2) in _UTF16:
+    with nullcontext(sys.stdin.buffer) if os.fspath(source) == "-" else Path(source).open("rb") as raw:
+        file = cast(io.BufferedReader, raw)
+        if file.peek(2)[:2] in _UTF16:
             raise InvalidRequestError(f"{os.fspath(source)} is UTF-16: save it as UTF-8")
-        file.seek(0)
-        yield io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # or it would close standard input
 
 
-def _format_of(source: str | os.PathLike[str], format_: str | None, file: TextIO) -> str:
-    if format_ is None and os.fspath(source) == "-":
-        raise InvalidRequestError("say what standard input is: txt, csv or jsonl")
-    found = format_ or _FORMATS.get(Path(source).suffix.lower())
+def _format_of(source: str | os.PathLike[str], format: str | None) -> str:  # noqa: A002
+    found = format or _FORMATS.get(Path(source).suffix.lower())
     if found not in _READERS:
-        raise InvalidRequestError(f"{os.fspath(source)} must be .txt, .csv or .jsonl, or say which format it has")
+        raise InvalidRequestError(f"{os.fspath(source)} is no .txt, .csv or .jsonl file: say which format it has")
     return found
 
 
@@ -240,7 +239,9 @@ def _job(
     try:
         id_ = str(given).strip() if given is not None else ""
         id_ = id_ or _content_id(fields)
-        json.dumps([id_, dict(carried or {})], allow_nan=False, ensure_ascii=False).encode()
+        id_.encode()
+        if carried:
+            json.dumps(carried, allow_nan=False, ensure_ascii=False).encode()
         for name in _FILES:
             if name in fields:
                 fields[name] = _absolute(fields[name], name, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,7 @@ _STOP_ALL: Final = (
     errors.BatchError,
 )
 _INVALID: Final = (400, 413, 415, 422)  # HTTP
+_PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
 
 
 def ending(error: errors.ImageError, *, generated: bool) -> Status:
@@ -50,6 +52,14 @@ def ending(error: errors.ImageError, *, generated: bool) -> Status:
     if isinstance(error, errors.APIStatusError) and error.status in _INVALID:
         return Status.REFUSED
     return Status.FAILED
+
+
+def is_gone(error: errors.ImageError) -> bool:
+    """Whether fetching an image again is pointless: its URL has expired, or leads to something else."""
+    if isinstance(error, errors.DownloadError):
+        passing = isinstance(error.__cause__, httpx.TransportError) or _PASSING.match(str(error.__cause__))
+        return not passing
+    return isinstance(error, errors.DecodeError | errors.NoImageError)
 
 
 def stops_all(error: errors.ImageError) -> bool:
@@ -81,20 +91,30 @@ class Maker:
 
     async def make(self, row: Mapping[str, Any]) -> errors.ImageError | None:
         """Carry out one job. Returns why it has no file, if so; the state says the same."""
-        record = Record(self, row["job"])
+        record = Record(self, row["job"], fetches=row["status"] == Status.GENERATED)
         try:
             self.client._http.check_usable()
         except errors.InvalidRequestError as error:
             return errors.BatchError(str(error))
         try:
-            paths = await self._fetch(row) if row["status"] == Status.GENERATED else await self._order(row, record)
-            await self._saved(row["job"], paths)
+            await self._saved(row["job"], await self._images(row, record))
         except errors.ImageError as error:
             return await self._failed(row, record, error)
         return None
 
+    async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
+        """The files of a job, with the seconds that they took."""
+        if record.fetches:
+            try:
+                return await self._fetch(row)
+            except errors.ImageError as error:
+                if not row["remake"] or not is_gone(error):
+                    raise
+            record.fetches = False
+        return await self._order(row, record)
+
     async def _order(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
-        """Order an image. Returns the files, with the seconds that they took."""
+        """Order an image."""
         target = self._target(row)
         try:
             target.parent.mkdir(exist_ok=True)
@@ -110,7 +130,7 @@ class Maker:
         return {each.path: each.seconds for each in (image, *image.others) if each.path is not None}
 
     async def _fetch(self, row: Mapping[str, Any]) -> dict[Path, float]:
-        """Fetch images that are paid for; make them again if that is allowed and they cannot be had."""
+        """Fetch images that are paid for."""
         urls = json.loads(row["urls"] or "[]")
         target = self._target(row)
         paths: dict[Path, float] = {}
@@ -121,7 +141,10 @@ class Maker:
             elif url.startswith("file:"):
                 paths[await self.client._threads.run(_move, Path(url2pathname(urlsplit(url).path)), each)] = 0.0
             else:
-                image = await self.client.fetch(url, to=each)
+                try:
+                    image = await self.client.fetch(url, to=each)
+                except errors.NotSavedError as error:
+                    return await self._save_again(row, error)
                 paths |= {} if image.path is None else {image.path: image.seconds}
         if not paths:
             raise errors.NoImageError("the image is paid for, but its answer was lost, and it had no URL")
@@ -163,10 +186,9 @@ class Maker:
 
     async def _failed(self, row: Mapping[str, Any], record: Record, error: errors.ImageError) -> errors.ImageError:
         """Record how a job ended without a file."""
-        fetched = row["status"] == Status.GENERATED
-        status = ending(error, generated=record.generated or fetched)
-        if fetched and not stops_all(error) and not isinstance(error.__cause__, httpx.TransportError):
-            status = Status.PENDING if row["remake"] else Status.LOST
+        status = ending(error, generated=record.generated or record.fetches)
+        if record.fetches and is_gone(error):
+            status = Status.LOST
         if isinstance(error, errors.DecodeError) and error.data:
             with suppress(OSError):
                 broken = self._target(row).with_name(f"{row['name']}~broken.bin")
@@ -190,12 +212,14 @@ class Record:
     """Records the events of one order in the state. The order goes on when they are durable.
 
     Attributes:
+        fetches: Whether the image is only fetched, as it is paid for.
         open: The request id of the attempt that has not ended, if there is one.
         generated: Whether the API has answered with an image.
     """
 
     maker: Maker
     job: int
+    fetches: bool
     open: str | None = None
     generated: bool = False
 

@@ -9,6 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -92,7 +93,7 @@ async def run_batch(
     await client._ready()
     with opened(folder) as state:
         source = None if jobs is None else reading.read_jobs(jobs)
-        loading = asyncio.to_thread(load, state, folder, source, options, stopped=stop.is_set)
+        loading = client._threads.run(partial(load, state, folder, source, options, stopped=stop.is_set))
         plan = await _uncancelled(loading, stop)
         for text in plan.notices:
             tell(Notice(text))
@@ -120,14 +121,13 @@ def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **op
         return load(state, folder, source, Options(**options), dry=True)
 
 
-async def _uncancelled(loading: Any, stop: asyncio.Event) -> Plan:
+async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Plan:
     """Wait for a thread even if this task is cancelled: it uses the state."""
-    task = asyncio.ensure_future(loading)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(loading)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([task])
+        await asyncio.wait([loading])
         raise
 
 

@@ -84,6 +84,7 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
     defaults = dict(map(named_value, options.pop("more")))
     format_ = options.pop("format")
     defaults |= {name: value for name, value in options.items() if value is not None}
+    work: _Work | None = None
     tally = Tally(budget_usd=settings.pop("budget_usd"))
     try:
         if dry_run:
@@ -96,11 +97,11 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
             work = _Work(out, tally, show)
             code = run(work.carry_out(_source(jobs, format_), settings, {**chosen, "defaults": defaults}))
     except ImageError as error:
-        return fail(error, as_json=as_json) and USAGE
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        return fail(error, as_json=as_json) and (STOPPED if work is not None and work.stop.is_set() else USAGE)
+    except KeyboardInterrupt:
         complain(f"stopped; to go on: {_command()}")
         return STOPPED
-    if not as_json and work.ended is not None and (not quiet or code):
+    if not as_json and work.ended is not None and (code or not quiet):
         _summarize(work.ended, out)
     return code
 
@@ -154,18 +155,18 @@ class _Work:
     def __init__(self, out: Path, tally: Tally, show: Callable[[BatchEvent], None]) -> None:
         self.ended: BatchEnded | None = None
         self._out, self._tally, self._show = out, tally, show
-        self._stop = asyncio.Event()
+        self.stop = asyncio.Event()
 
     async def carry_out(self, jobs: Any, settings: dict[str, Any], options: Mapping[str, Any]) -> int:
         from aimlapi_images.batch.models import Status
         from aimlapi_images.batch.runner import run_batch
         from aimlapi_images.errors import ImageError
 
-        drain_on_signals(self._stop, f"to go on: {_command()}")
+        drain_on_signals(self.stop, f"to go on: {_command()}")
         async with _client(**settings, budget_usd=self._budget()) as client:
             self._tally.client = client
             try:
-                async for _ in run_batch(client, jobs, out=self._out, stop=self._stop, progress=self._told, **options):
+                async for _ in run_batch(client, jobs, out=self._out, stop=self.stop, progress=self._told, **options):
                     pass
             except ImageError:
                 if self.ended is None:

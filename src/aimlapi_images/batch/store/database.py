@@ -52,7 +52,7 @@ class Database:
             self._open()
             self._file = path and path.stat().st_ino
             if self._reserve:
-                self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+                self._reserve.write_bytes(secrets.token_bytes(_RESERVE_BYTES))  # zeros may take no space
         except (sqlite3.Error, OSError) as error:
             raise _error(path, error) from error
 
@@ -60,8 +60,7 @@ class Database:
         (id_,), (version,) = (
             self.db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
         )
-        self.is_new = not id_ and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone()
-        if self.is_new:
+        if not id_ and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
             tables = Path(__file__).with_name("tables.sql").read_text(encoding="utf-8")
             settings = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
             nonce = f"INSERT INTO batch VALUES ('{secrets.token_hex(4)}');"  # noqa: S608
@@ -72,6 +71,7 @@ class Database:
             raise BatchError(f"{self._path} was written by another version of this package (format {version})")
         elif (found := self.db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise _Damaged(found)
+        self.is_new = not self.db.execute("SELECT 1 FROM runs").fetchone()
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it."""

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import attrs
@@ -34,10 +34,14 @@ def file_name(id_: str) -> str:
 
     `cat.png` gives `cat`. Names may differ in case only, so that the state asks for a `hashed_name` then.
     """
-    stem = id_.rpartition(".")[0] if format_of(Path(id_)) and "/" not in id_ else id_
-    if not _PLAIN.fullmatch(stem) or _DEVICE.fullmatch(stem) or format_of(Path(stem)):
+    stem = id_.rpartition(".")[0] if _ends_like_an_image(id_) else id_
+    if not _PLAIN.fullmatch(stem) or _DEVICE.fullmatch(stem) or _ends_like_an_image(stem):
         return hashed_name(id_)
     return stem
+
+
+def _ends_like_an_image(name: str) -> bool:
+    return "." in name and format_of(PurePosixPath(name)) is not None
 
 
 def hashed_name(id_: str) -> str:
