@@ -104,10 +104,9 @@ def test_the_second_image_of_a_job_is_not_that_of_another_job(tmp_path: Path) ->
 
 
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
-    with folder.locked(tmp_path):
-        with pytest.raises(BatchError, match=r"another run uses .*: process \d+ on .*, since 20\d\d-.*Wait for it"):
-            with folder.locked(tmp_path):
-                pass
+    held = r"another run uses .*: process \d+ on .*, since 20\d\d-.*Wait for it"
+    with folder.locked(tmp_path), pytest.raises(BatchError, match=held), folder.locked(tmp_path):
+        pass
     with folder.locked(tmp_path):
         pass
 
