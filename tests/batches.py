@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,17 @@ class Ran:
         return {status.value: number for status, number in self.ended.counts.items()}
 
 
-async def run(client: ImageClient, jobs: Any, out: Path, **options: Any) -> Ran:
-    """Run a batch to its end. An error has what came before it as its `ran`."""
+async def run(
+    client: ImageClient, jobs: Any, out: Path, *, each: Callable[[], object] | None = None, **options: Any
+) -> Ran:
+    """Run a batch to its end, and call `each` after each result. An error has what came before it as its `ran`."""
     ran = Ran()
     try:
         async for result in run_batch(client, jobs, out=out, progress=ran.events.append, **options):
             ran.results[result.id] = result
+            done = each() if each is not None else None
+            if inspect.isawaitable(done):
+                await done
     except Exception as error:
         error.ran = ran  # type: ignore[attr-defined]
         raise

@@ -79,6 +79,7 @@ class Maker:
         nonce: Part of the order ids.
         observer: Told of the events of all orders.
         sleep: Waits for a number of seconds.
+        can_save: Cleared while a paid image cannot be saved: no job should be started then.
     """
 
     client: ImageClient
@@ -88,6 +89,11 @@ class Maker:
     nonce: str
     observer: Observer
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    can_save: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _unsaved: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.can_save.set()
 
     async def make(self, row: Mapping[str, Any]) -> errors.ImageError | None:
         """Carry out one job. Returns why it has no file, if so; the state says the same."""
@@ -99,7 +105,8 @@ class Maker:
         try:
             await self._saved(row["job"], await self._images(row, record))
         except errors.ImageError as error:
-            return await self._failed(row, record, error)
+            closed = self.client._http.api.is_closed and isinstance(error, errors.InvalidRequestError)
+            return await self._failed(row, record, errors.BatchError(str(error)) if closed else error)
         return None
 
     async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
@@ -167,13 +174,20 @@ class Maker:
         target, problem = self._target(row), error.__cause__
         if all(image.path is not None for image in images):  # only the observer failed: the state
             raise problem if isinstance(problem, errors.BatchError) else error
-        for seconds in (*_SAVE_AGAIN_AFTER, None):
-            try:
-                return {await _save(image, target, n): image.seconds for n, image in enumerate(images, 1)}
-            except OSError as again:
-                problem = again
-            if seconds is not None:
-                await self.sleep(seconds)
+        self._unsaved += 1
+        self.can_save.clear()
+        try:
+            for seconds in (*_SAVE_AGAIN_AFTER, None):
+                try:
+                    return {await _save(image, target, n): image.seconds for n, image in enumerate(images, 1)}
+                except OSError as again:
+                    problem = again
+                if seconds is not None:
+                    await self.sleep(seconds)
+        finally:
+            self._unsaved -= 1
+            if not self._unsaved:
+                self.can_save.set()
         kept: list[Path] = []
         with suppress(OSError):
             rescue = Path(tempfile.mkdtemp(prefix=f"aimlapi-images-{row['name'][:40]}-"))

@@ -87,8 +87,9 @@ async def _look_up(
     client: ImageClient, sent: Mapping[str, datetime], sleep: Callable[[float], Awaitable[None]]
 ) -> dict[str, LogEntry]:
     """The log's entries of these requests that have ended."""
-    end = max(*sent.values(), datetime.now(UTC)) + _MARGIN
-    start = max(min(sent.values()) - _MARGIN, end - MAX_LOG_SPAN)
+    now = datetime.now(UTC)
+    end = max(*sent.values(), now) + _MARGIN
+    start = max(min(*sent.values(), now) - _MARGIN, end - MAX_LOG_SPAN)
     found: dict[str, LogEntry] = {}
     async for page in client.log_pages(start=start, end=end, limit=_PAGE_SIZE):
         for entry in page.entries:

@@ -195,6 +195,7 @@ class _Run:
 
     async def _row(self) -> Any:
         """The next job, or `None` if no further one is to be started."""
+        await self._maker.can_save.wait()
         async with self._reading:
             if not self._rows and not self._over():
                 numbers = self._todo[self._next : self._next + _CHUNK]
@@ -203,6 +204,8 @@ class _Run:
         return None if self._over() or not self._rows else self._rows.popleft()
 
     def _over(self) -> bool:
+        if self._state.is_full:
+            self.fatal = self.fatal or BatchError(f"the disk of {self._out} is full")
         return self._stop.is_set() or self.fatal is not None
 
     def _learn(self, error: ImageError | None) -> None:

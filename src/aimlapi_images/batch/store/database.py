@@ -7,6 +7,7 @@ costs one sync for many of them.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import secrets
 import sqlite3
@@ -22,6 +23,7 @@ from aimlapi_images.errors import BatchError
 _APPLICATION_ID: Final = 0x41494D4C  # "AIML"
 _VERSION: Final = 1
 _RESERVE_BYTES: Final = 4 * 2**20
+_PIECE_BYTES: Final = 64 * 2**10
 _SETTINGS: Final = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32000", "temp_store = MEMORY")
 
 T = TypeVar("T")
@@ -35,6 +37,11 @@ class Database:
         reserve: Whether to keep a little space on the disk: if it gets full, what is paid for is still recorded.
         readonly: Whether only to read it, even while a run writes to it.
 
+    Attributes:
+        is_new: Whether no run has used it yet.
+        is_full: Whether the disk was full. What follows still finds the space that was kept.
+        new_folders: Folders whose new files the next transaction makes durable.
+
     Raises:
         BatchError: The file is damaged, or is no state of a batch.
     """
@@ -43,6 +50,7 @@ class Database:
         self._path = path
         self._reserve = path.with_suffix(".reserve") if path and reserve else None
         self.new_folders: set[Path] = set()
+        self.is_full = False
         try:
             name = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}" if path else ":memory:"
             self.db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=30, uri=True)
@@ -86,11 +94,17 @@ class Database:
         try:
             return self._transaction(work, keep)
         except sqlite3.Error as error:
-            reserve, self._reserve = self._reserve, None
-            if getattr(error, "sqlite_errorname", "") != "SQLITE_FULL" or reserve is None:
+            self.is_full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+            if not self.is_full or not self._free_some():
                 raise _error(self._path, error) from error
-            reserve.unlink(missing_ok=True)  # the space that was kept for this moment
             return self.transaction(work, keep=keep)
+
+    def _free_some(self) -> bool:
+        """Free some of the space that was kept. Little by little, as images that are being written want it, too."""
+        if self._reserve is None or not self._reserve.exists() or not (size := self._reserve.stat().st_size):
+            return False
+        os.truncate(self._reserve, max(0, size - _PIECE_BYTES))
+        return True
 
     def _transaction(self, work: Callable[[], T], keep: bool) -> T:
         self._check_place()

@@ -137,7 +137,7 @@ def existing(stem: Path) -> Path | None:
 
 def has_images(out: Path) -> bool:
     """Whether there are images in the folder."""
-    return any(format_of(Path(entry.name)) for entry in os.scandir(out))
+    return any(_ends_like_an_image(path.name) for path in out.iterdir())
 
 
 def sync_folders(folders: set[Path]) -> None:
