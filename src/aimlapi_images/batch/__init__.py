@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Status,
         Throttled,
     )
-    from aimlapi_images.batch.reconcile import Reconciled, reconcile
+    from aimlapi_images.batch.reconciliation import Reconciled, reconcile
     from aimlapi_images.batch.results import export_results, read_results
     from aimlapi_images.batch.runner import run_batch
 
@@ -33,13 +33,13 @@ _HOMES = {
     "JobEnded": "models",
     "JobResult": "models",
     "Notice": "models",
-    "Reconciled": "reconcile",
+    "Reconciled": "reconciliation",
     "Status": "models",
     "Throttled": "models",
     "export_results": "results",
     "read_jobs": "jobs",
     "read_results": "results",
-    "reconcile": "reconcile",
+    "reconcile": "reconciliation",
     "run_batch": "runner",
 }
 

@@ -240,8 +240,8 @@ def reconcile(folder: Path, grace: float, **settings: Any) -> int:
 
     Exit codes: 0 nothing is open, 1 some outcomes are still open, 2 usage error, 3 refused by the API, 4 network error.
     """
-    from aimlapi_images.batch.reconcile import Reconciled
-    from aimlapi_images.batch.reconcile import reconcile as settle
+    from aimlapi_images.batch.reconciliation import Reconciled
+    from aimlapi_images.batch.reconciliation import reconcile as settle
     from aimlapi_images.errors import ImageError
 
     async def work() -> Reconciled:
