@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_batch_that_is_killed_again_and_again_pays_once(tmp_path: Path) -> Non
     dice = random.Random(5)  # noqa: S311
     out, number = tmp_path / "out", 200
     (tmp_path / "jobs.txt").write_text("".join(f"A fox, number {each}\n" for each in range(number)))
-    settings = {"latency": 10.0, "retry_after": 0.1, "account_rpm": 100_000}
+    settings: dict[str, Any] = {"latency": 10.0, "retry_after": 0.1, "account_rpm": 100_000}
     with emulator.serve(drawing="plain", time_scale=100.0, faults=RATES, **settings) as running:
         url, batch = running.base_url, ("batch", tmp_path / "jobs.txt", "--out", out)
         for _ in range(5):

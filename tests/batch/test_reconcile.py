@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -59,8 +60,6 @@ async def test_what_the_log_does_not_list_yet_stays_open(
     assert found.next is not None
     assert timedelta(minutes=14) < found.next - datetime.now(UTC) <= timedelta(minutes=15)
     assert query(tmp_path, "SELECT status FROM jobs") == [("unknown",)]
-    fast_emulator.configure(log_delay=0.0)
-    assert (await reconcile(fast_client, tmp_path)).billed == 1
 
 
 @pytest.mark.parametrize("days", [-3, 3])
@@ -102,7 +101,7 @@ async def test_long_logs_are_read_slowly_and_until_all_is_found(tmp_path: Path) 
             raise httpx.ReadError("gone")
         offset = int(request.url.params["offset"])
         pages.append(offset)
-        rows = [{"client_request_id": f"other.{n}", "status": "succeeded"} for n in range(100)]
+        rows: list[dict[str, Any]] = [{"client_request_id": f"other.{n}", "status": "succeeded"} for n in range(100)]
         if offset == 300:
             rows[50] = {"client_request_id": sent[0], "status": "succeeded", "cost": {"credits": 200, "usd": 0.0001}}
         if offset == 200:

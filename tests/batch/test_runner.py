@@ -358,7 +358,7 @@ async def test_a_cancelled_batch_lists_what_may_be_billed(
 async def test_a_slow_reader_loses_nothing(
     fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path
 ) -> None:
-    seen = []
+    seen: list[str] = []
     async for result in run_batch(fast_client, [f"fox {number}" for number in range(150)], out=tmp_path):
         if not seen:
             await asyncio.sleep(1.0)

@@ -31,7 +31,7 @@ _true_or_false = rule(instance_of(bool))
 class Options:
     """The arguments of `run_batch` that decide what is done."""
 
-    defaults: Mapping[str, Any] = attrs.field(factory=dict, validator=rule(instance_of(Mapping)))  # type: ignore[type-abstract]
+    defaults: Mapping[str, Any] = attrs.field(factory=dict, validator=rule(instance_of(Mapping)))
     skip_invalid: bool = attrs.field(default=False, validator=_true_or_false)
     retry_refused: bool = attrs.field(default=False, validator=_true_or_false)
     retry_lost: bool = attrs.field(default=False, validator=_true_or_false)

@@ -15,6 +15,7 @@ import attrs
 from aimlapi_images.batch.models import JobResult
 from aimlapi_images.batch.store.folder import STATE
 from aimlapi_images.batch.store.state import State
+from aimlapi_images.dispatch.budget import Budget
 from aimlapi_images.errors import BatchError, InvalidRequestError
 from aimlapi_images.media.files import open_part, put_in_place
 from aimlapi_images.orders.order import absolute, as_path
@@ -68,13 +69,14 @@ def print_export(out: str | os.PathLike[str], format_: str, file: TextIO) -> Non
         print_results(state, format_, file)
 
 
-def spent_usd(out: str | os.PathLike[str]) -> float:
-    """What a batch has cost so far in US dollars, as far as known; 0 if there is none."""
+def budget_left(out: str | os.PathLike[str], usd: float) -> Budget:
+    """What is left of a budget for all runs of a batch. Attempts of unknown cost count as much as the dearest one."""
     folder = absolute(as_path(out, "out"))
     if not (folder / STATE).exists():
-        return 0.0
+        return Budget(usd=usd)
     with closing(_state(folder)) as state:
-        return state.spending()[0]
+        (spent, unpriced), dearest = state.spending(), state.dearest_attempt()
+        return Budget(usd=max(0.0, usd - spent - unpriced * (dearest or 0.0)), order_usd=dearest)
 
 
 def _state(out: Path) -> State:

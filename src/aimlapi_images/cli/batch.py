@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aimlapi_images.batch.display import Tally
     from aimlapi_images.batch.models import BatchEnded, BatchEvent
     from aimlapi_images.client import ImageClient
+    from aimlapi_images.dispatch.budget import Budget
 
 STOPPED: Final = 5
 
@@ -163,7 +164,7 @@ class _Work:
         from aimlapi_images.errors import ImageError
 
         drain_on_signals(self.stop, f"to go on: {_command()}")
-        async with _client(**settings, budget_usd=self._budget()) as client:
+        async with _client(**settings, budget=self._budget()) as client:
             self._tally.client = client
             try:
                 async for _ in run_batch(client, jobs, out=self._out, stop=self.stop, progress=self._told, **options):
@@ -183,12 +184,11 @@ class _Work:
             self.ended = event
         self._show(event)
 
-    def _budget(self) -> float | None:
-        """What is left of the budget, which is for all runs of the batch."""
-        from aimlapi_images.batch.results import spent_usd
+    def _budget(self) -> Budget | None:
+        from aimlapi_images.batch.results import budget_left
 
-        budget = self._tally.budget_usd
-        return None if budget is None else max(0.0, budget - spent_usd(self._out))
+        usd = self._tally.budget_usd
+        return None if usd is None else budget_left(self._out, usd)
 
 
 def _client(
@@ -197,10 +197,10 @@ def _client(
     emulator: bool,
     attempts: int,
     timeout: float | None,
-    budget_usd: float | None = None,
+    budget: Budget | None = None,
     **settings: Any,
 ) -> ImageClient:
-    from aimlapi_images import Budget, ImageClient, RetryPolicy, aiohttp_transport
+    from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport
 
     if timeout is not None:
         settings["timeout"] = timeout
@@ -208,7 +208,6 @@ def _client(
         settings |= emulated()
     elif transport == "aiohttp":
         settings["transport"] = aiohttp_transport()
-    budget = None if budget_usd is None else Budget(usd=budget_usd)
     return ImageClient(**settings, budget=budget, retry=RetryPolicy(attempts=attempts))
 
 

@@ -165,6 +165,11 @@ class State(Database):
         ).fetchone()
         return round(usd, 9), int(unpriced)
 
+    def dearest_attempt(self) -> float | None:
+        """The highest cost of an attempt in US dollars, or `None` if none is known."""
+        dearest: float | None = self.db.execute("SELECT max(usd) FROM attempts").fetchone()[0]
+        return dearest
+
     def estimate(self, run: int) -> float | None:
         """What the pending jobs of a run will cost, if earlier jobs of each kind have."""
         wanted = f"SELECT {_KIND} AS kind, count(*) AS number FROM jobs WHERE run = ? AND status = 'pending' GROUP BY 1"  # noqa: S608
