@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 
 from PIL import Image
 
-from aimlapi_images import GeneratedImage, ImageClient, emulator, mask_from_box
+from aimlapi_images import GeneratedImage, ImageClient, ImageError, RetryPolicy, emulator, mask_from_box
+from aimlapi_images.emulator import FAULTS, RunningEmulator
 
 FOLDER = Path("demo-images")
 TREX = "A T-Rex relaxing on a beach, lying on a sun lounger and wearing sunglasses."
@@ -20,6 +22,8 @@ BATCH = (
 )
 HARBOUR = "A quiet harbour"
 BOX = (860, 420, 480, 420)  # left, top, width, height
+# One fault of each meaning.
+SHOWN_FAULTS = ("content_policy", "rate_limited", "server_error", "dropped_after", "expired_url", "late_url")
 
 
 def main() -> None:
@@ -28,6 +32,7 @@ def main() -> None:
     with emulator.serve(emulator.create_app(latency=1)) as running:
         print(f"The emulator runs at {running.base_url}, and takes 1 s per image (the API takes about 26 s).\n")
         asyncio.run(make_images(running.base_url))
+        asyncio.run(make_faults(running))
     print(
         f"\nThe images are in {FOLDER.resolve()}.\n"
         "The emulator drew them, free of charge. To make one with the real API:\n\n"
@@ -58,6 +63,24 @@ async def make_images(base_url: str) -> None:
         await show(after, FOLDER / "edit-after")
         await show(await client.edit("make it night", image=before), FOLDER / "edit-night")
         beside(before.to_pil(), mask, after.to_pil()).save(FOLDER / "edit.jpg", quality=85)
+
+
+async def make_faults(running: RunningEmulator) -> None:
+    logging.getLogger("aimlapi_images").setLevel(logging.ERROR)  # its warnings would interrupt the table
+    print("\nWhat goes wrong, and what the client makes of it:\n")
+    print(f"  {'fault':16}{'meaning':11}{'the client':48}{'sent':>5}{'billed':>8}")
+    retry = RetryPolicy(first_wait=0.1)
+    for kind in SHOWN_FAULTS:
+        running.reset(latency=0, retry_after=0.1)
+        running.fail(kind)
+        async with ImageClient(api_key="emulator", base_url=running.base_url, retry=retry) as client:
+            try:
+                image = await client.generate("A paper boat")
+                made = f"returns the image, attempt {image.attempts}"
+            except ImageError as error:
+                made = f"raises {type(error).__name__}, may_be_billed={error.may_be_billed}"
+        sent, billed = running.stats.received, running.billed
+        print(f"  {kind:16}{FAULTS[kind].meaning.value:11}{made:48}{sent:>5}{billed:>8}")
 
 
 def beside(*pictures: Image.Image) -> Image.Image:

@@ -50,7 +50,7 @@ def main() -> None:
         run([python, "-I", "-W", "error", "-c", IMPORTS + TYPED], cwd=folder)
         hint = run([command, "--help"], cwd=folder, expected=1)
         assert 'pip install ".[cli]"' in hint, hint
-        missing = run([python, "-c", "import aimlapi_images.emulator"], cwd=folder, expected=1)
+        missing = run([python, "-c", "from aimlapi_images.emulator import serve"], cwd=folder, expected=1)
         assert 'pip install ".[emulator]"' in missing, missing
         print("without extras: imports work, and the command and the emulator name the extra that they need")
 
@@ -64,6 +64,19 @@ def main() -> None:
         )
         run([python, "-c", LOOK], cwd=folder)
         print("with the extras cli and emulator: the command makes an image")
+
+        run([*install, "pytest", "pytest-asyncio"])
+        (folder / "suite").mkdir()
+        (folder / "suite" / "test_cover.py").write_text(test_file(), encoding="utf-8")
+        settings = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+        print(run([python, "-W", "error", "-m", "pytest", "-q", *settings], cwd=folder / "suite").strip())
+        print("with pytest: a user's test file runs with the fixtures of the package")
+
+
+def test_file() -> str:
+    """The first test file in the guide to the emulator."""
+    guide = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
+    return guide.partition("```python\n")[2].partition("```")[0]
 
 
 def run(command: list[str], *, cwd: Path | None = None, expected: int = 0) -> str:

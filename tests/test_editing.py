@@ -20,6 +20,9 @@ from conftest import KEY, PIXEL_ANSWER, Script, scripted
 
 MODEL = "openai/gpt-image-1-5"
 BOX = (40, 20, 30, 50)
+# A size that the model makes, so that an edit keeps it, and a box in it.
+SIZE = (1536, 1024)
+WIDE_BOX = (500, 250, 400, 500)
 
 
 def png(mode: str = "RGB", size: tuple[int, int] = (120, 90), color: Any = (200, 40, 40)) -> bytes:
@@ -59,8 +62,8 @@ async def test_images_can_be_edited_in_a_chain(client: ImageClient) -> None:
 
 
 async def test_pixels_outside_a_mask_stay_the_same(client: ImageClient) -> None:
-    before = noisy()
-    mask = mask_from_box(before, BOX)
+    before = noisy(SIZE)
+    mask = mask_from_box(before, WIDE_BOX)
 
     right = (await client.edit("a boat", image=before, mask=mask)).to_pil()
     wrong = (await client.edit("a boat", image=before, mask=inverted(mask))).to_pil()
@@ -96,7 +99,7 @@ async def test_an_image_can_be_given_in_any_form(client: ImageClient, tmp_path: 
     listed = await client.edit("paint it", image=[given[kind] if kind != "file" else data])
     opened.close()
 
-    assert (image.width, image.height) == ((1024, 1024) if kind == "generated" else (120, 90))
+    assert (image.width, image.height) == ((1024, 1024) if kind == "generated" else SIZE)
     assert listed.sha256 == image.sha256
 
 
@@ -152,12 +155,12 @@ async def test_any_sequence_of_images_is_accepted() -> None:
 
 
 async def test_a_reference_beside_a_mask_appears_inside_it(client: ImageClient) -> None:
-    before, blue = noisy((400, 300)), (10, 20, 250)
-    mask = mask_from_box(before, (100, 50, 200, 200))
+    before, blue = noisy(SIZE), (10, 20, 250)
+    mask = mask_from_box(before, (400, 200, 800, 600))
 
     image = (await client.edit("this, there", image=[before, png(color=blue)], mask=mask)).to_pil().convert("RGB")
 
-    assert image.getpixel((200, 150)) == blue
+    assert image.getpixel((800, 500)) == blue
     assert same_pixels(before, image, mask.getchannel("A"))
 
 
@@ -201,11 +204,13 @@ async def test_a_retry_sends_the_whole_request_again(tmp_path: Path) -> None:
 async def test_none_is_not_sent_and_options_are(tmp_path: Path) -> None:
     client, script = scripted()
 
-    await client.edit("x", image=png(), options={"user": "me", "fast": True, "share": 0.5, "n": 1, "seed": None})
+    await client.edit(
+        "x", image=png(), options={"n": 1, "seed": None}, extra_body={"user": "me", "fast": True, "share": 0.5}
+    )
 
     body = script.requests[0].content
     names = [part.split(b'"')[1] for part in body.split(b"form-data; name=")[1:]]
-    assert names == [b"prompt", b"fast", b"model", b"n", b"share", b"user", b"image"]
+    assert names == [b"prompt", b"model", b"n", b"user", b"fast", b"share", b"image"]
     assert b'name="fast"\r\n\r\ntrue\r\n' in body
     assert b'name="share"\r\n\r\n0.5\r\n' in body
 
@@ -229,9 +234,9 @@ async def test_an_unknown_model_is_sent_unchecked() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_openai_sdk_edits_with_the_emulator(emulator_url: str, tmp_path: Path, stream: bool) -> None:
-    before = noisy()
+    before = noisy(SIZE)
     before.save(tmp_path / "before.png")
-    mask_from_box(before, BOX).save(tmp_path / "mask.png")
+    mask_from_box(before, WIDE_BOX).save(tmp_path / "mask.png")
     async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{emulator_url}/v1", max_retries=0) as client:
         answer = await client.images.edit(
             model=MODEL,
@@ -244,7 +249,7 @@ async def test_the_openai_sdk_edits_with_the_emulator(emulator_url: str, tmp_pat
         assert answer.data[0].url
         data = (await asyncio.to_thread(httpx.get, answer.data[0].url)).content
         after = Image.open(io.BytesIO(data))
-        assert same_pixels(before, after, mask_from_box(before, BOX).getchannel("A"))
+        assert same_pixels(before, after, mask_from_box(before, WIDE_BOX).getchannel("A"))
         with pytest.raises(openai.BadRequestError, match="Body validation error"):
             await client.images.edit(model=MODEL, prompt="x", image=png())  # as application/octet-stream
 

@@ -38,7 +38,7 @@ class Box(click.ParamType[tuple[int, ...]]):
 
 
 @click.command()
-@click.argument("words", metavar="[PROMPT] IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.argument("words", metavar="[PROMPT] IMAGE...", nargs=-1, type=click.Path())
 @click.option("-p", "--prompt", help="The prompt, in place of PROMPT.")
 @click.option("--mask", type=click.Path(), help="A PNG whose transparent pixels mark what to redraw.")
 @click.option("--mask-box", type=Box(), help="The rectangle to redraw: left, top, width, height in pixels.")
@@ -55,6 +55,8 @@ def edit(
     """
     if mask is not None and mask_box is not None:
         raise click.UsageError("--mask and --mask-box exclude each other")
+    if not words:
+        raise click.UsageError("Missing argument 'IMAGE...'.")
     if prompt is None:
         prompt, words = _split(words)
     if [prompt, *words, mask].count(STANDARD_STREAM) > 1:
@@ -68,7 +70,7 @@ def edit(
         from aimlapi_images.orders.mask import mask_from_box
 
         mask = drawn if mask_box is None else mask_from_box(images[0], mask_box)
-        return await client.edit(text, image=images, mask=mask, options=fields, **call)
+        return await client.edit(text, image=images, mask=mask, **fields, **call)
 
     return carry_out(ordering, text, ask)
 

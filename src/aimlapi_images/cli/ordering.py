@@ -56,7 +56,9 @@ _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
     click.option("-v", "--verbose", count=True, help="Print what happens to the order; -vv: also each attempt."),
     click.option("--json", is_flag=True, help="Print the result, or what went wrong, as one JSON object."),
-    click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON."),
+    click.option(
+        "--field", "more", multiple=True, metavar="NAME=VALUE", help="Send any field unchecked; VALUE may be JSON."
+    ),
 )
 
 
@@ -85,16 +87,16 @@ def ordering_options(function: F) -> F:
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]:
-    """Separate the options of `Ordering` from the fields of the request, including those set with `--field`."""
+    """Separate the options of `Ordering` from the fields of the request: those to check, and those of `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
-    fields |= dict(map(named_value, options["more"]))
+    more = dict(map(named_value, options["more"]))
     if options["output"] == STANDARD_STREAM:
         if sys.stdout is None or sys.stdout.isatty():
             raise click.UsageError("-o - writes the image to standard output, which has to be a file or a pipe")
-        if any(fields.get(name) not in (None, 1) for name in ("n", "num_images")):
+        if any((fields | more).get(name) not in (None, 1) for name in ("n", "num_images")):
             raise click.UsageError("-o - writes one image, not several")
-    return Ordering(**{name: options[name] for name in names}), fields
+    return Ordering(**{name: options[name] for name in names}), {"options": fields, "extra_body": more}
 
 
 def read_prompt(prompt: str) -> str:

@@ -3,32 +3,76 @@
     with emulator.serve() as running:                               # a real server on a free port
         client = ImageClient("any-key", base_url=running.base_url)
 
+    async with emulator.serve(faults={"rate_limited": 0.1}) as running: ...
+
     client = ImageClient("any-key", transport=emulator.transport())  # or in this process, without a server
 
-It draws a landscape that depends on the prompt only and is visibly marked as emulated. Needs
-`pip install "aimlapi-images[emulator]"`.
+It draws a landscape that depends on the prompt only and is visibly marked as emulated. In pytest, use the fixtures
+`aimlapi_emulator` and `aimlapi_client`. Needs the extra `emulator`.
 """
 
 from __future__ import annotations
 
-import httpx
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-try:
-    import python_multipart  # noqa: F401 - Starlette needs it for forms, but imports it late
-    from starlette.types import ASGIApp
+from aimlapi_images.about import needs_extra
 
+if TYPE_CHECKING:
     from aimlapi_images.emulator.app import create_app
+    from aimlapi_images.emulator.faults import FAULTS, Fault, Meaning
+    from aimlapi_images.emulator.in_process import InProcessTransport, transport
     from aimlapi_images.emulator.server import RunningEmulator, run, serve
-except ModuleNotFoundError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-    raise ModuleNotFoundError('the emulator needs an extra: pip install "aimlapi-images[emulator]"') from error
+    from aimlapi_images.emulator.settings import Settings
+    from aimlapi_images.emulator.state import State, Stats
 
-__all__ = ["RunningEmulator", "create_app", "run", "serve", "transport"]
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "InProcessTransport",
+    "Meaning",
+    "RunningEmulator",
+    "Settings",
+    "State",
+    "Stats",
+    "create_app",
+    "run",
+    "serve",
+    "transport",
+]
+
+_HOMES = {
+    "FAULTS": "faults",
+    "Fault": "faults",
+    "InProcessTransport": "in_process",
+    "Meaning": "faults",
+    "RunningEmulator": "server",
+    "Settings": "settings",
+    "State": "state",
+    "Stats": "state",
+    "create_app": "app",
+    "run": "server",
+    "serve": "server",
+    "transport": "in_process",
+}
 
 
-def transport(app: ASGIApp | None = None) -> httpx.AsyncBaseTransport:
-    """Create a transport that connects an `ImageClient` to an emulator in this process, without a port.
+if not TYPE_CHECKING:  # a type checker would accept any name
 
-    Args:
-        app: The application, such as `create_app(latency=1)`; one with default settings if `None`.
-    """
-    return httpx.ASGITransport(app or create_app())
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used: the pytest plugin and `--help` do without server and Pillow."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            import_module("python_multipart")  # Starlette needs it for forms, but imports it late
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        except (
+            ModuleNotFoundError
+        ) as error:  # pragma: no cover - tried with the built wheel, in an environment without it
+            raise ModuleNotFoundError(needs_extra("the emulator", "emulator")) from error
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,18 +1,16 @@
-"""Drawing of emulated pictures: a landscape that depends on the prompt only."""
+"""Landscapes that depend on the prompt only."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import random
-from functools import lru_cache
 from typing import Final
 
-import attrs
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
-from aimlapi_images.emulator.lettering import add_badge, add_caption
+from aimlapi_images.emulator.drawing.lettering import add_badge, add_caption
+from aimlapi_images.emulator.drawing.picture import Picture
 
 Color = tuple[int, int, int]
 
@@ -25,66 +23,35 @@ _PALETTES: Final[tuple[tuple[Color, Color, Color, Color, Color, Color], ...]] = 
     ((94, 34, 60), (228, 92, 70), (255, 190, 96), (255, 232, 160), (186, 84, 78), (46, 18, 34)),
     ((60, 78, 130), (170, 170, 208), (252, 214, 214), (255, 246, 236), (160, 150, 190), (44, 46, 84)),
 )
-FORMATS: Final = ("png", "jpeg", "webp")
 _LAYERS: Final = {"low": 3, "medium": 5, "high": 7}
 
 
-@attrs.frozen
-class Picture:
-    """A picture to draw.
-
-    Attributes:
-        prompt: The prompt. It determines the colors and shapes, and is the caption.
-        width: The width in pixels.
-        height: The height in pixels.
-        quality: `low`, `medium` or `high`: more or less detail.
-        output_format: `png`, `jpeg` or `webp`.
-        compression: 0 to 100, for jpeg and webp.
-        transparent: Whether to draw an alpha channel instead of a sky.
-        number: The index among several pictures for one prompt, from 0. Each looks different.
-    """
-
-    prompt: str
-    width: int = 1024
-    height: int = 1024
-    quality: str = "medium"
-    output_format: str = "png"
-    compression: int = 100
-    transparent: bool = False
-    number: int = 0
-
-
-@lru_cache(maxsize=32)
-def paint(picture: Picture) -> bytes:
-    """Draw a picture and encode it. The same picture gives the same bytes."""
-    return encode(draw(picture), picture)
-
-
-def encode(image: Image.Image, picture: Picture) -> bytes:
-    """Encode an image in the format of the picture."""
-    file = io.BytesIO()
-    if picture.output_format == "png":
-        image.save(file, "PNG")
-    elif picture.output_format == "jpeg":
-        image.convert("RGB").save(file, "JPEG", quality=max(1, picture.compression))
-    else:
-        image.save(file, "WEBP", quality=picture.compression, method=2)
-    return file.getvalue()
-
-
-def tones(prompt: str) -> tuple[Color, Color, Color]:
-    """Choose a dark, a medium and a light color for a prompt."""
-    (_, middle, light), _, _, near = _choose(_chance(prompt))
+def tones(picture: Picture) -> tuple[Color, Color, Color]:
+    """Choose a dark, a medium and a light color for a picture."""
+    (_, middle, light), _, _, near = _choose(_chance(picture))
     return near, middle, light
 
 
-def _chance(prompt: str) -> random.Random:
-    return random.Random(hashlib.sha256(prompt.encode("utf-8", "replace")).digest())  # noqa: S311
+def _chance(picture: Picture) -> random.Random:
+    text = picture.prompt + (f"\0{picture.number}" if picture.number else "")
+    return random.Random(hashlib.sha256(text.encode("utf-8", "replace")).digest())  # noqa: S311
 
 
 def draw(picture: Picture) -> Image.Image:
-    """Draw a picture."""
-    chance = _chance(picture.prompt + (f"\0{picture.number}" if picture.number else ""))
+    """Draw a picture, with its badge and its caption."""
+    canvas = _draw_plain(picture) if picture.plain else _draw_landscape(picture)
+    add_badge(canvas)
+    add_caption(canvas, picture.prompt)
+    return canvas if picture.transparent else canvas.convert("RGB")
+
+
+def _draw_plain(picture: Picture) -> Image.Image:
+    color = _chance(picture).choices(range(40, 200), k=3)
+    return Image.new("RGBA", (picture.width, picture.height), (*color, 0 if picture.transparent else 255))
+
+
+def _draw_landscape(picture: Picture) -> Image.Image:
+    chance = _chance(picture)
     sky_colors, sun_color, far, near = _choose(chance)
     width, height = picture.width, picture.height
     horizon = round(height * chance.uniform(0.66, 0.74))
@@ -100,9 +67,7 @@ def draw(picture: Picture) -> Image.Image:
         nearness = layer / (layers - 1)
         _ridge(canvas, chance, _blend(far, near, nearness**1.2), nearness, horizon, trees=layer == layers - 1)
     _water(canvas, horizon, near)
-    add_badge(canvas)
-    add_caption(canvas, picture.prompt)
-    return canvas if picture.transparent else canvas.convert("RGB")
+    return canvas
 
 
 def _choose(chance: random.Random) -> tuple[tuple[Color, Color, Color], Color, Color, Color]:

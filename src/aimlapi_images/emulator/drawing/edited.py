@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import IO, Final
 
+import attrs
 from PIL import Image, ImageDraw, ImageOps
 
-from aimlapi_images.emulator.lettering import add_badge, add_caption
-from aimlapi_images.emulator.painting import Picture, draw, tones
+from aimlapi_images.emulator.drawing.landscape import draw, tones
+from aimlapi_images.emulator.drawing.lettering import add_badge, add_badge_inside, add_caption
+from aimlapi_images.emulator.drawing.picture import Picture
 
 # Landscapes are drawn at about this size, and made smaller or larger where a mask asks for it.
 _CANVAS: Final = 1024
@@ -30,16 +32,27 @@ def edit(images: Sequence[IO[bytes]], mask: IO[bytes] | None, picture: Picture) 
     """
     size = (picture.width, picture.height)
     if mask is not None:
-        return _inpaint(_load(images[0], size), mask, picture, images[1:])
+        return _inpaint(_load(images[0], size, _size_of(mask)), mask, picture, images[1:])
     if len(images) == 1:
         return _restyle(_load(images[0], size), picture)
     return _compose(picture, images, size)
 
 
-def _load(file: IO[bytes], size: tuple[int, int]) -> Image.Image:
-    """Read an image with 8 bits per channel, and resize it to the size of the result if it differs."""
+def _size_of(mask: IO[bytes]) -> tuple[int, int]:
+    mask.seek(0)
+    with Image.open(mask) as image:
+        return image.size
+
+
+def _load(file: IO[bytes], size: tuple[int, int], mask: tuple[int, int] | None = None) -> Image.Image:
+    """Read an image with 8 bits per channel, and resize it to the size of the result if it differs.
+
+    An image with an EXIF orientation is turned if a mask has the size of the turned one.
+    """
     file.seek(0)
     with Image.open(file) as image:
+        if mask is not None and mask != image.size:
+            ImageOps.exif_transpose(image, in_place=True)
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
     return plain if plain.size == size else plain.resize(size)
 
@@ -52,15 +65,19 @@ def _inpaint(base: Image.Image, mask: IO[bytes], picture: Picture, others: Seque
     box = marked.getbbox()
     if box is None:
         return base
-    fresh = _compose(picture, others, (box[2] - box[0], box[3] - box[1]))
-    base.paste(fresh.convert(base.mode), box[:2], marked.crop(box))
+    size = (box[2] - box[0], box[3] - box[1])
+    hole = marked.crop(box)
+    fresh = _compose(picture, others, size).convert("RGBA")
+    add_badge_inside(fresh, hole)
+    base.paste(fresh.convert(base.mode), box[:2], hole)
     return base
 
 
 def _restyle(base: Image.Image, picture: Picture) -> Image.Image:
-    dark, middle, light = tones(picture.prompt)
+    dark, middle, light = tones(picture)
     toned = ImageOps.colorize(base.convert("L"), black=dark, mid=middle, white=light)
-    styled = Image.blend(base.convert("RGB"), toned, 0.8).convert("RGBA")
+    # Two numbers may have the same colors, but not in the same strength.
+    styled = Image.blend(base.convert("RGB"), toned, 0.8 - 0.05 * (picture.number % 10)).convert("RGBA")
     if picture.transparent:
         styled.putalpha(_vignette(styled.size))
     elif base.mode == "RGBA":
@@ -74,7 +91,7 @@ def _restyle(base: Image.Image, picture: Picture) -> Image.Image:
 
 def _compose(picture: Picture, images: Sequence[IO[bytes]], size: tuple[int, int]) -> Image.Image:
     """Draw a landscape with the images in it as framed pictures, side by side."""
-    canvas = _landscape(picture, size).convert("RGBA")
+    canvas = _background(picture, size).convert("RGBA")
     columns = min(len(images), 4)
     for number, file in enumerate(images):
         row, column = divmod(number, columns)
@@ -85,6 +102,8 @@ def _compose(picture: Picture, images: Sequence[IO[bytes]], size: tuple[int, int
         edges = (left - frame, top - frame, left + tile.width + frame - 1, top + tile.height + frame - 1)
         ImageDraw.Draw(canvas).rectangle(edges, fill=(250, 248, 240, 255))
         canvas.alpha_composite(tile, (left, top))
+    if images and min(size) >= _CANVAS // 4:
+        add_badge(canvas)  # once more, where an image may cover it
     return canvas if picture.transparent else canvas.convert("RGB")
 
 
@@ -95,15 +114,12 @@ def _load_tile(file: IO[bytes], width: int, height: int) -> Image.Image:
         return ImageOps.fit(image.convert("RGBA"), (width, height))
 
 
-def _landscape(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """Draw a landscape of any size; very small or narrow ones are cut from a larger one to avoid distortion."""
+def _background(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """Draw a picture of any size; very small or narrow ones are cut from a larger one to avoid distortion."""
     width, height = size
     slimness = min(_SLIMMEST, max(1 / _SLIMMEST, width / height))
     across = round(_CANVAS * min(1.0, slimness))
-    drawn = draw(
-        Picture(picture.prompt, across, round(across / slimness), picture.quality, transparent=picture.transparent)
-    )
-    return ImageOps.fit(drawn, size)
+    return ImageOps.fit(draw(attrs.evolve(picture, width=across, height=round(across / slimness))), size)
 
 
 def _vignette(size: tuple[int, int]) -> Image.Image:

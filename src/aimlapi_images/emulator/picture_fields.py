@@ -1,4 +1,4 @@
-"""The requested size of a picture, in any of the fields that the models use for it."""
+"""Which picture a request asks for: its size, in any of the fields that models use for it, its format and its price."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aimlapi_images.emulator.answers import ApiError
+from aimlapi_images.emulator.drawing.picture import FORMATS, Picture
 
 # Fields that determine a size alone; `aspect_ratio` and `resolution` determine it together.
 WAYS: Final = ("size", "image_size", "width", "height")
 _EDGE: Final = 1024
 _LIMITS: Final = (1, 4096)
+
+# US dollars for a square and for a larger image. Invented, in the order of real prices.
+_PRICES: Final = {"low": (0.009, 0.013), "medium": (0.034, 0.050), "high": (0.133, 0.200)}
 
 _NAMED: Final = {
     "square_hd": (1024, 1024),
@@ -22,6 +26,42 @@ _NAMED: Final = {
     "landscape_4_3": (1024, 768),
     "landscape_16_9": (1024, 576),
 }
+
+
+def picture_of(asked: Mapping[str, Any], number: int = 0, *, plain: bool = False) -> Picture:
+    """Translate a request to a picture.
+
+    Args:
+        asked: The fields of the request, including defaults. Common defaults apply to fields that a model lacks.
+        number: The index among several pictures of one request, from 0.
+        plain: Whether to draw a single color instead of a landscape.
+
+    Raises:
+        ApiError: The emulator cannot draw it.
+    """
+    width, height = size_of(asked)
+    asked_format = str(asked.get("output_format", "png"))
+    output_format = "jpeg" if asked_format == "jpg" else asked_format
+    if output_format not in FORMATS:
+        raise ApiError(400, f"The emulator draws {', '.join(FORMATS)}, and not {asked_format}.")
+    return Picture(
+        # Some models need no prompt.
+        prompt=str(asked.get("prompt") or asked.get("model", "")),
+        width=width,
+        height=height,
+        quality=str(asked.get("quality", "medium")),
+        output_format=output_format,
+        compression=int(asked.get("output_compression", 100)),
+        transparent=asked.get("background") == "transparent",
+        number=number,
+        plain=plain,
+    )
+
+
+def price_of(asked: Mapping[str, Any]) -> float:
+    """The price of one picture in US dollars."""
+    width, height = size_of(asked)
+    return _PRICES.get(str(asked.get("quality")), _PRICES["medium"])[width * height > 1024 * 1024]
 
 
 def size_of(asked: Mapping[str, Any]) -> tuple[int, int]:

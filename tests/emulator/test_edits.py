@@ -12,20 +12,20 @@ import pytest
 from PIL import Image
 
 from aimlapi_images import emulator, mask_from_box
-from aimlapi_images.emulator import edits
-from aimlapi_images.emulator.editing import edit
-from aimlapi_images.emulator.painting import Picture
+from aimlapi_images.emulator import image_store
+from aimlapi_images.emulator.drawing.edited import edit
+from aimlapi_images.emulator.drawing.picture import Picture
 from conftest import KEY
 
 MODEL = "openai/gpt-image-1-5"
 PATH = "/v1/images/edits"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-SIZE = (300, 200)
+SIZE = (1536, 1024)
 
 
 @pytest.fixture
 def http(emulator_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=emulator_url, headers=HEADERS) as client:
+    with httpx.Client(base_url=emulator_url, headers=HEADERS, timeout=60) as client:
         yield client
 
 
@@ -40,7 +40,7 @@ def part(data: bytes, media_type: str = "image/png") -> tuple[str, bytes, str]:
 
 
 BLUE = saved(Image.new("RGB", SIZE, (10, 20, 250)))
-HOLE = saved(mask_from_box(BLUE, (50, 50, 100, 100)))
+HOLE = saved(mask_from_box(BLUE, (250, 250, 500, 500)))
 
 
 def ask(http: httpx.Client, files: Any, **fields: Any) -> httpx.Response:
@@ -59,15 +59,15 @@ def test_a_response_has_the_documented_form(http: httpx.Client) -> None:
     assert answer.status_code == 200
     assert isinstance(body.pop("created"), int)
     assert body == {
-        "background": "auto",
-        "data": [{"b64_json": None, "revised_prompt": None}],
+        "background": "opaque",
+        "data": [{}],
         "output_format": "png",
         "quality": "low",
-        "size": "300x200",
-        "meta": {"usage": {"credits_used": 18_000, "usd_spent": 0.009}},
+        "size": "1536x1024",
+        "meta": {"usage": {"credits_used": 26_000, "usd_spent": 0.013}},
     }
-    assert answer.headers["x-aimlapi-usd-spent"] == "0.009"
-    image = httpx.get(url)
+    assert answer.headers["x-aimlapi-usd-spent"] == "0.013"
+    image = httpx.get(url, timeout=60)
     assert image.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(image.content)).size == SIZE
 
@@ -78,11 +78,11 @@ def test_the_path_works_without_v1_and_images_as_an_array(http: httpx.Client) ->
     assert answer.status_code == 200
 
 
-def test_each_image_has_an_entry_and_a_price(http: httpx.Client) -> None:
-    answer = ask(http, {"image": part(BLUE)}, n="3", quality="low")
+def test_several_images_differ_and_each_has_a_price(http: httpx.Client) -> None:
+    answer = ask(http, {"image": part(BLUE)}, n="3", quality="low", response_format="b64_json")
 
-    assert len(answer.json()["data"]) == 3
-    assert answer.json()["meta"]["usage"]["usd_spent"] == pytest.approx(0.027)
+    assert len({entry["b64_json"] for entry in answer.json()["data"]}) == 3
+    assert answer.json()["meta"]["usage"]["usd_spent"] == pytest.approx(0.039)
 
 
 def test_a_wrong_key_is_refused(emulator_url: str) -> None:
@@ -91,9 +91,21 @@ def test_a_wrong_key_is_refused(emulator_url: str) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((40, 30), "1536x1024"), ((30, 40), "1024x1536"), ((4032, 3024), "1536x1024"), ((9, 9), "1024x1024")],
+)
+def test_an_edit_without_a_size_returns_a_size_of_the_model(
+    http: httpx.Client, size: tuple[int, int], expected: str
+) -> None:
+    answer = ask(http, {"image": part(saved(Image.new("RGB", size)))})
+
+    assert answer.json()["size"] == expected
+
+
 def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits, "_BYTES_KEPT", 1)
-    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS) as http:
+    monkeypatch.setattr(image_store, "_BYTES_KEPT", 1)
+    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS, timeout=60) as http:
         urls = [ask(http, {"image": part(BLUE)}, prompt=prompt).json()["data"][0]["url"] for prompt in "ab"]
 
         assert [http.get(url).status_code for url in urls] == [404, 200]
@@ -101,7 +113,11 @@ def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
 
 GIF = saved(Image.new("RGB", SIZE), "GIF")
 REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
-    ("no image", {}, [("other", part(BLUE))], "image", "Required"),
+    ("no image", {}, [("mask", part(HOLE))], "image", "Required"),
+    ("another file", {}, [("other", part(BLUE))], "other", "Expected text, received a file"),
+    ("a field that the model lacks", {"user": "me"}, [("image", part(BLUE))], "user", "Unrecognized key in object"),
+    ("a stream", {"stream": "true"}, [("image", part(BLUE))], "stream", "Streaming is not supported"),
+    ("a count of 5,000 digits", {"n": "1" * 5000}, [("image", part(BLUE))], "n", "n must be a whole number"),
     ("image as text", {"image": "text"}, [("mask", part(HOLE))], "image", "Expected a file, received text"),
     ("17 images", {}, [("image[]", part(BLUE))] * 17, "image", "Array must contain at most 16 element(s)"),
     ("two masks", {}, [("image", part(BLUE)), ("mask", part(HOLE)), ("mask", part(HOLE))], "mask", "Expected one file"),
@@ -172,7 +188,7 @@ def test_nothing_changes_outside_the_mask_in_any_image_mode(http: httpx.Client, 
     black, outside = Image.new("RGBA", SIZE), Image.open(io.BytesIO(HOLE)).getchannel("A")
     kept = [Image.composite(each.convert("RGBA"), black, outside).tobytes() for each in (known, after)]
     assert kept[0] == kept[1]
-    assert known.crop((50, 50, 150, 150)).tobytes() != after.convert("RGBA").crop((50, 50, 150, 150)).tobytes()
+    assert known.crop((250, 250, 750, 750)).tobytes() != after.convert("RGBA").crop((250, 250, 750, 750)).tobytes()
 
 
 def test_only_fully_transparent_pixels_are_redrawn(http: httpx.Client) -> None:
@@ -183,20 +199,22 @@ def test_only_fully_transparent_pixels_are_redrawn(http: httpx.Client) -> None:
     after = shown(ask(http, files, response_format="b64_json"))
 
     assert after.getpixel((10, 10)) == (10, 20, 250)
-    assert after.getpixel((60, 60)) != (10, 20, 250)
+    assert after.getpixel((700, 700)) != (10, 20, 250)
 
 
 def test_a_mask_follows_the_image_to_another_size(http: httpx.Client) -> None:
     files = {"image": part(BLUE), "mask": part(HOLE)}
 
-    after = shown(ask(http, files, response_format="b64_json", size="1536x1024"))
+    after = shown(ask(http, files, response_format="b64_json", size="1024x1536"))
 
-    assert after.size == (1536, 1024)
+    assert after.size == (1024, 1536)
     assert after.getpixel((10, 10)) == (10, 20, 250)
-    assert after.getpixel((400, 400)) != (10, 20, 250)
+    assert after.getpixel((360, 700)) != (10, 20, 250)
 
 
-@pytest.mark.parametrize("hole", [(0, 0, 1, 1), (0, 0, 300, 1), (0, 0, 1, 200), (299, 199, 1, 1), (0, 0, 299, 200)])
+@pytest.mark.parametrize(
+    "hole", [(0, 0, 1, 1), (0, 0, 1536, 1), (0, 0, 1, 1024), (1535, 1023, 1, 1), (0, 0, 1535, 1024)]
+)
 def test_a_hole_of_any_shape_is_filled(http: httpx.Client, hole: tuple[int, int, int, int]) -> None:
     magenta = saved(Image.new("RGB", SIZE, (255, 0, 255)))
     files = {"image": part(magenta), "mask": part(saved(mask_from_box(magenta, hole)))}
