@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from aimlapi_images.about import VERSION, needs_extra
@@ -26,7 +27,7 @@ from aimlapi_images.cli.account import balance, logs
 from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
 from aimlapi_images.cli.generate import generate
-from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, Signals, complain, drop, flush, tell
+from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, Signals, complain, flush, tell
 
 _COMPLETION = "_AIMLAPI_IMAGES_COMPLETE"
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str], signals: Signals) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    failed = partial(tell, as_json="--json" in options)
+    image_to_stdout = "--output=-" in options or {("-o", "-"), ("--output", "-")} & set(pairwise(options))
+    failed = partial(tell, as_json="--json" in options, err=bool(image_to_stdout))
     completion = os.environ.get(_COMPLETION, "")
     if completion and not re.fullmatch("(bash|zsh|fish)_(source|complete)", completion):
         complain(f"{_COMPLETION} must be bash_source, zsh_source or fish_source, not {completion!r}")
@@ -65,8 +67,7 @@ def _run(arguments: list[str], signals: Signals) -> int:
         path = error.ctx.command_path if error.ctx else "aimlapi-images"
         failed("UsageError", f"{error.format_message()} (try: {path} --help)")
         return USAGE
-    except _InterruptedError:
-        drop(sys.stdout)
+    except (_InterruptedError, click.exceptions.Abort):
         failed("Interrupted", "interrupted")
         return INTERRUPTED
     except OSError as error:

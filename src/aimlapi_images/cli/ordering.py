@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -14,7 +15,7 @@ import click
 
 from aimlapi_images.cli.emulator import emulated
 from aimlapi_images.cli.fields import named_value
-from aimlapi_images.cli.process import FAILED, INTERRUPTED, complain, fail, read_stdin, run, tell
+from aimlapi_images.cli.process import FAILED, INTERRUPTED, complain, drop, fail, read_stdin, run, tell
 
 if TYPE_CHECKING:
     from aimlapi_images.cli.report import Watch
@@ -102,6 +103,8 @@ def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]
 def read_prompt(prompt: str) -> str:
     """The prompt, or what standard input has if it is `-`."""
     if prompt != STANDARD_STREAM:
+        with suppress(UnicodeError):  # Python could not decode it in the locale C
+            return prompt if prompt.isprintable() else os.fsencode(prompt).decode()
         return prompt
     try:
         return read_stdin("the prompt", _MAX_PROMPT_BYTES).decode("utf-8-sig").strip()
@@ -141,11 +144,12 @@ def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[Genera
     if ordering.quiet:
         return 0
     try:
-        show(image, emulated=ordering.emulator, as_json=ordering.json, err=to_stdout)
-    except OSError as error:
-        made = summary(image, emulated=ordering.emulator)
-        complain(f"standard output cannot be written: {error.strerror}; the result is {made}")
-        return FAILED
+        show(image, ordering.emulator, as_json=ordering.json, err=to_stdout)
+    except (OSError, KeyboardInterrupt) as error:
+        drop(sys.stdout)
+        reason = error.strerror if isinstance(error, OSError) else "interrupted"
+        complain(f"standard output cannot be written: {reason}; the result is {summary(image, ordering.emulator)}")
+        return FAILED if isinstance(error, OSError) else INTERRUPTED
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ INTERRUPTED: Final = 130
 
 _SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 _SECONDS_TO_CLEAN_UP: Final = 10.0
+_PIECE_BYTES: Final = 64 * 2**10
 
 ResultT = TypeVar("ResultT")
 
@@ -46,10 +48,11 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
         if self._timer is not None:
             self._timer.cancel()
+        for number, handler in self._before.items():
+            # After a signal the process ends, and a further one must not disturb that.
+            signal.signal(number, handler if self._timer is None else signal.SIG_IGN)
 
     def _received(self, *_: object) -> None:
         if self._timer is not None:
@@ -93,13 +96,18 @@ def read_stdin(what: str, max_bytes: int) -> bytes:
     """
     if sys.stdin is None:
         raise click.UsageError(f"{what} is -, but there is no standard input")
+    raw, data = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), bytearray()
     try:
-        data = sys.stdin.buffer.read(max_bytes + 1)
+        while len(data) <= max_bytes and (piece := raw.read(_PIECE_BYTES)) != b"":
+            if piece is None:  # nothing yet: Python's stream would take that for the end
+                select.select([sys.stdin], [], [])
+            else:
+                data += piece
     except OSError as error:
         raise click.UsageError(f"standard input cannot be read: {error.strerror}") from error
     if len(data) > max_bytes:
         raise click.UsageError(f"{what} on standard input has more than {max_bytes:,} bytes")
-    return data
+    return bytes(data)
 
 
 def drop(stream: TextIO | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ from pathlib import Path
 import attrs
 import click
 
-from aimlapi_images.cli.process import drop
 from aimlapi_images.errors import DecodeError, ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.events import AttemptStarted, Delivered, Event, Generated, Retrying
 from aimlapi_images.media.files import check_target, free_name, write_whole
@@ -99,15 +100,15 @@ def write_to_stdout(images: list[GeneratedImage]) -> None:
     Raises:
         NotSavedError: Nobody reads standard output, or there are further images, which it cannot hold.
     """
-    stream = sys.stdout.buffer
+    descriptor, left = sys.stdout.fileno(), memoryview(images[0].data)
     try:
-        stream.write(images[0].data)
-        stream.flush()
+        while left:  # not with Python's stream, which may drop what a slow reader does not take at once
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:
+                select.select([], [descriptor], [])
     except OSError as error:
         raise _not_saved(f"the image could not be written to standard output: {error.strerror}", images) from error
-    except KeyboardInterrupt:
-        drop(sys.stdout)
-        raise
     if images[1:]:
         raise _not_saved("standard output holds one image only", images[1:])
 
@@ -146,12 +147,12 @@ def rescue(order: str | None, lost: Iterator[bytes]) -> Iterator[str]:
             yield f"it could not be rescued: {problem}"
 
 
-def show(image: GeneratedImage, *, emulated: bool, as_json: bool, err: bool) -> None:
+def show(image: GeneratedImage, emulated: bool, *, as_json: bool, err: bool) -> None:
     """Print the result of an order; to standard error if `err`."""
-    click.echo((_as_json if as_json else summary)(image, emulated=emulated), err=err)
+    click.echo((_as_json if as_json else summary)(image, emulated), err=err)
 
 
-def summary(image: GeneratedImage, *, emulated: bool) -> str:
+def summary(image: GeneratedImage, emulated: bool) -> str:
     """Describe an order in text, with one line for each image."""
     cost = "cost unknown" if image.usage.usd_spent is None else f"${image.usage.usd_spent:.4f}"
     cost = "emulated, free" if emulated else cost
@@ -163,7 +164,7 @@ def _shape(image: GeneratedImage) -> str:
     return f"{image.width}x{image.height} {image.format}, {image.file_size:,} bytes"
 
 
-def _as_json(image: GeneratedImage, *, emulated: bool) -> str:
+def _as_json(image: GeneratedImage, emulated: bool) -> str:
     """Describe an image in one line of ASCII JSON, valid in any locale, with everything except its bytes."""
     known = {
         **_file(image),
