@@ -248,7 +248,7 @@ class DeadlineExceededError(ImageError, TimeoutError):
     def __init__(self, message: str, *, phase: str, **context: Any) -> None:
         super().__init__(message, **context)
         self.phase = phase
-        self.url = self.urls[0] if self.urls else None
+        self.url: str | None = self.urls[0] if self.urls else None
 
 
 class NotSavedError(ImageError):
