@@ -8,6 +8,7 @@ from own_schema import GENERATED
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from aimlapi_images import ImageClient, RetryPolicy, emulator
+from aimlapi_images.emulator import RunningEmulator
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.orders.generation import GenerationOrder
@@ -47,10 +49,10 @@ def _validator(path: str) -> Draft202012Validator:
     return Draft202012Validator(to_json_schema(media["schema"], DOCUMENT))
 
 
-def _checked(request: Callable[[Any, int], dict[str, Any]]) -> Callable[[Any, int], dict[str, Any]]:
-    def check(order: Any, attempt: int) -> dict[str, Any]:
+def _checked(request: Callable[[Any, str], dict[str, Any]]) -> Callable[[Any, str], dict[str, Any]]:
+    def check(order: Any, request_id: str) -> dict[str, Any]:
         """The request of an order, if the document allows its body. Fields that the document lacks pass."""
-        sent = request(order, attempt)
+        sent = request(order, request_id)
         described = schema.known_models() if "json" in sent else schema.edit_models()
         body = dict(sent["json"] if "json" in sent else sent["data"])
         files = [name for name, _ in sent.get("files", ())]
@@ -89,6 +91,26 @@ def threads() -> Iterator[Threads]:
     threads = Threads()
     yield threads
     threads.close()
+
+
+def without_nonces(text: str) -> str:
+    """Text with request ids such as `order.0123abcd.1`, as `order.1`."""
+    return re.sub(r"\.[0-9a-f]{8}\.(?=[0-9])", ".", text)
+
+
+@pytest.fixture
+def fast_emulator() -> Iterator[RunningEmulator]:
+    """An emulator on a free port for one test, which draws in no time."""
+    with emulator.serve(drawing="plain", time_scale=100.0, seed=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def fast_client(fast_emulator: RunningEmulator) -> AsyncIterator[ImageClient]:
+    """A client of the fast emulator, with short waits."""
+    retry = RetryPolicy(first_wait=0.01, longest_wait=0.02)
+    async with ImageClient(KEY, base_url=fast_emulator.base_url, retry=retry) as client:
+        yield client
 
 
 class Script:

@@ -148,7 +148,7 @@ class ImageClient:
             ledger=self._ledger,
             retry=self._retry,
             log=LogLookup(self._account, self._retry),
-            report=Reporter(observer),
+            report=Reporter((observer,)),
             threads=self._threads,
         )
 
@@ -192,7 +192,7 @@ class ImageClient:
                 cannot be written, or that exists, is refused before anything is sent.
             overwrite: Replace the file if it exists.
             deadline: Seconds for this order, in place of the client's.
-            order: Your id for this order, under which the provider's log lists it: up to 123 characters of
+            order: Your id for this order, under which the provider's log lists it: up to 114 characters of
                 `A-Z a-z 0-9 . _ : -`. A new one if `None`.
 
         Returns:

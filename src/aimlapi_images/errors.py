@@ -2,6 +2,7 @@
 
 ImageError
 ├── InvalidRequestError         refused here, before anything was sent (also a ValueError)
+│   └── InvalidJobsError            a batch has invalid jobs, so that none was sent
 ├── BudgetExceededError         not sent: the order would exceed the budget
 ├── ConnectionFailedError       not sent: no connection to the API
 ├── OutcomeUnknownError         sent, but no complete answer came back: it may have been billed
@@ -17,7 +18,8 @@ ImageError
 ├── DecodeError                 the payload is not a valid image
 ├── DownloadError               the image is paid for, but its URL could not be fetched
 ├── DeadlineExceededError       the order's deadline passed (also a TimeoutError)
-└── NotSavedError               the image is paid for, but could not be written to `to`
+├── NotSavedError               the image is paid for, but could not be written to `to`
+└── BatchError                  a batch cannot start or go on: its folder or its state cannot be used
 """
 
 from __future__ import annotations
@@ -81,6 +83,18 @@ def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]
 
 class InvalidRequestError(ImageError, ValueError):
     """The request is invalid and was not sent. Nothing was billed."""
+
+
+class InvalidJobsError(InvalidRequestError):
+    """A batch has invalid jobs, so that none of them was sent.
+
+    Attributes:
+        problems: The first of them, one line each, with their line numbers.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), **context: Any) -> None:
+        super().__init__(message, **context)
+        self.problems = problems
 
 
 class BudgetExceededError(ImageError):
@@ -249,3 +263,7 @@ class NotSavedError(ImageError):
     def __init__(self, message: str, *, image: GeneratedImage, **context: Any) -> None:
         super().__init__(message, **context)
         self.image = image
+
+
+class BatchError(ImageError):
+    """A batch cannot start or go on: its folder or its state cannot be used. What is known is kept."""

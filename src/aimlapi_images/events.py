@@ -187,20 +187,23 @@ Observer = Callable[[Event], Awaitable[None]]
 
 @attrs.frozen
 class Reporter:
-    """Logs events, and passes them to the observer.
+    """Logs events, and passes them to observers.
 
     Attributes:
-        observer: The caller's async function, if there is one.
+        observers: Async functions, told one after the other; those that are `None` are left out.
     """
 
-    observer: Observer | None = None
+    observers: tuple[Observer | None, ...] = ()
+
+    def after(self, observer: Observer | None) -> Reporter:
+        """The same, but `observer` is told first."""
+        return self if observer is None else Reporter((observer, *self.observers))
 
     async def __call__(self, event: Event) -> None:
-        """Report one event, and wait until the observer has handled it. Its exceptions propagate."""
+        """Report one event, and wait until all observers have handled it. Their exceptions propagate."""
         logger.log(event.level, "%s", event)
-        if self.observer is None:
-            return
-        handled = self.observer(event)
-        if not inspect.isawaitable(handled):
-            raise InvalidRequestError(f"observer must be an async function (async def): it returned {handled!r}")
-        await handled
+        for observer in filter(None, self.observers):
+            handled = observer(event)
+            if not inspect.isawaitable(handled):
+                raise InvalidRequestError(f"observer must be an async function (async def): it returned {handled!r}")
+            await handled

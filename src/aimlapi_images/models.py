@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -202,7 +203,7 @@ class LogEntry:
         tokens: Token counts under `input`, `output` and `total`.
         request_id: The API's id of the HTTP request.
         inference_id: The answer's `x-inference-id`.
-        client_request_id: The request's `X-Client-Request-Id`; `<order>.<attempt>` for orders of this package.
+        client_request_id: The request's `X-Client-Request-Id`; `<order>.<nonce>.<attempt>` for orders of this package.
     """
 
     created: str | None = None
@@ -218,8 +219,8 @@ class LogEntry:
     @property
     def order(self) -> str | None:
         """The id of the order, if the request was an attempt of this package."""
-        order, dot, attempt = (self.client_request_id or "").rpartition(".")
-        return order if dot and attempt.isascii() and attempt.isdigit() else None
+        found = re.fullmatch(r"(.+)\.[0-9a-f]{8}\.[0-9]+", self.client_request_id or "")
+        return found and found[1]
 
 
 @attrs.frozen

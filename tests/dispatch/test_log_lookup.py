@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, Spending, errors
-from conftest import KEY, PIXEL, PIXEL_ANSWER
+from conftest import KEY, PIXEL, PIXEL_ANSWER, without_nonces
 from virtual_time import run_in_virtual_time
 
 OK = httpx.Response(200, json={**PIXEL_ANSWER, "meta": {"usage": {"usd_spent": 0.05}}})
@@ -30,12 +30,17 @@ class Provider:
     Args:
         answers: To the POSTs, in turn; the last one repeats.
         log: The rows that the log has, by the time in seconds from which it has them; or an answer of its own.
+            The row `o.1` is that of the first request whose id is `o.<nonce>.1`.
+
+    Attributes:
+        posts: The ids of the requests, without nonces.
     """
 
     def __init__(
         self, answers: Sequence[httpx.Response | Exception], log: dict[float, list[Row]] | httpx.Response | None = None
     ) -> None:
         self.posts: list[str] = []
+        self._ids: dict[str, str] = {}
         self.looks: list[float] = []
         self.transport = httpx.MockTransport(self._handle)
         self._answers = list(answers)
@@ -44,7 +49,9 @@ class Provider:
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return self._page(request)
-        self.posts.append(request.headers["x-client-request-id"])
+        request_id = request.headers["x-client-request-id"]
+        self.posts.append(without_nonces(request_id))
+        self._ids.setdefault(self.posts[-1], request_id)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -56,6 +63,7 @@ class Provider:
         if isinstance(self._log, httpx.Response):
             return self._log
         rows = [each for since, rows in self._log.items() if since <= now for each in rows]
+        rows = [{**each, "client_request_id": self._ids.get(each["client_request_id"], "")} for each in rows]
         limit, offset = int(request.url.params["limit"]), int(request.url.params["offset"])
         more = offset + limit < len(rows)
         return httpx.Response(200, json={"data": rows[offset : offset + limit], "pagination": {"has_more": more}})
@@ -183,12 +191,14 @@ def test_a_deadline_ends_the_wait_for_the_log() -> None:
 
 def test_the_span_asked_for_has_the_attempt_in_it() -> None:
     seen: list[httpx.URL] = []
+    sent: list[str] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
+            sent.append(request.headers["x-client-request-id"])
             raise DROPPED
         seen.append(request.url)
-        return httpx.Response(200, json={"data": [row("o.1", "succeeded")]})
+        return httpx.Response(200, json={"data": [row(sent[0], "succeeded")]})
 
     async def main() -> None:
         retry = RetryPolicy(retry_unknown="if-unbilled")
@@ -202,20 +212,17 @@ def test_the_span_asked_for_has_the_attempt_in_it() -> None:
     assert json.dumps(seen[0].params["start"]).endswith('+00:00"')
 
 
-def test_an_order_that_is_given_again_is_no_old_attempt() -> None:
-    log = {0.0: [row("job.1", "failed")], 10.0: [row("job.2", "succeeded")]}
-    provider = Provider([httpx.Response(500, json={"message": "Later."}), DROPPED, OK], log)
+def test_an_order_id_that_is_used_again_is_not_settled_by_the_earlier_log_row() -> None:
+    provider = Provider([OK, DROPPED], {0.0: [row("job.1", "succeeded")]})
 
-    async def main() -> list[object]:
-        retry = RetryPolicy(retry_unknown="if-unbilled", attempts=1)
-        async with ImageClient(KEY, transport=provider.transport, retry=retry) as client:
-            first = await asyncio.gather(client.generate("x", order="job"), return_exceptions=True)
-            return [*first, *await asyncio.gather(client.generate("x", order="job"), return_exceptions=True)]
+    async def main() -> None:
+        for _ in range(2):
+            retry = RetryPolicy(retry_unknown="if-unbilled", longest_log_wait=10)
+            async with ImageClient(KEY, transport=provider.transport, retry=retry) as client:
+                await client.generate("x", order="job")
 
-    failed, unknown = run_in_virtual_time(main())
+    with pytest.raises(errors.OutcomeUnknownError, match="does not list it yet") as caught:
+        run_in_virtual_time(main())
 
-    assert isinstance(failed, errors.ServerError)
-    assert isinstance(unknown, errors.OutcomeUnknownError)
-    assert unknown.log is not None
-    assert unknown.log.status == "succeeded"
-    assert provider.posts == ["job.1", "job.2"]
+    assert caught.value.log is None
+    assert provider.posts == ["job.1", "job.1"]

@@ -142,7 +142,7 @@ async def test_one_image_and_a_mask_byte_for_byte(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{32}", boundary)
     assert int(headers["content-length"]) == len(body.replace(b"BOUNDARY", boundary.encode()))
     assert "transfer-encoding" not in headers
-    assert headers["x-client-request-id"] == "o.1"
+    assert re.fullmatch(r"o\.[0-9a-f]{8}\.1", headers["x-client-request-id"])
     assert headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -174,7 +174,7 @@ async def test_the_openai_sdk_sends_the_same_bytes(tmp_path: Path, several: bool
 async def test_the_request_is_that_of_the_schema(threads: Threads) -> None:
     body = ImageEditRequest(model=MODEL, prompt="x", image=[])  # type: ignore[arg-type]
     generated = edit_image._get_kwargs(body=body, x_client_request_id="o.1")
-    ours = (await new_edit("x", PIXEL, model=MODEL, parameters={}, order="o", threads=threads)).request(1)
+    ours = (await new_edit("x", PIXEL, model=MODEL, parameters={}, order="o", threads=threads)).request("o.1")
 
     assert generated["method"].upper() == ours["method"]
     assert generated["url"] == ours["url"]
@@ -275,4 +275,4 @@ async def test_relative_files_are_found_after_the_working_directory_changed(
 
     monkeypatch.chdir("/")
 
-    assert plain() in httpx.Request(**order.request(1)).read()
+    assert plain() in httpx.Request(**order.request("o.1")).read()

@@ -43,7 +43,7 @@ def test_an_extra_body_is_sent_unchecked() -> None:
 
     order = new_generation("x", model=MODEL, parameters={"size": None}, extra_body=extra, order=UNCHECKED)
 
-    assert order.request(1)["json"] == {
+    assert order.request("o.1")["json"] == {
         "model": MODEL,
         "prompt": "x",
         "brand_new": {"a": [1, 2]},
@@ -64,7 +64,7 @@ def test_a_required_field_in_an_extra_body_is_not_missing(monkeypatch: pytest.Mo
 
 
 def test_the_request_is_that_of_the_schema() -> None:
-    request = new_generation("x", model=MODEL, parameters={}, order="o").request(2)
+    request = new_generation("x", model=MODEL, parameters={}, order="o").request("o.2")
 
     assert (request["method"], request["url"]) == ("post", "/v1/images/generations")
     assert request["headers"] == {"Content-Type": "application/json", "X-Client-Request-Id": "o.2"}

@@ -24,6 +24,7 @@ except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in
     sys.exit(f"aimlapi-images: {needs_extra('the command', 'cli')}")
 
 from aimlapi_images.cli.account import balance, logs
+from aimlapi_images.cli.batch import batch, reconcile, results
 from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
 from aimlapi_images.cli.generate import generate
@@ -105,3 +106,6 @@ command.add_command(edit)
 command.add_command(balance)
 command.add_command(logs)
 command.add_command(emulator)
+command.add_command(batch)
+command.add_command(reconcile)
+command.add_command(results)

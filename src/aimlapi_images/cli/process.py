@@ -88,6 +88,22 @@ def run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         raise KeyboardInterrupt from None
 
 
+def drain_on_signals(stop: asyncio.Event, hint: str) -> None:
+    """Let Ctrl-C or SIGTERM set an event, and a second one cancel the current task."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        if not stop.is_set():
+            stop.set()
+            complain(f"finishing what is paid for; once more to stop at once; {hint}")
+        elif task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+            loop.add_signal_handler(number, interrupted)
+
+
 def read_stdin(what: str, max_bytes: int) -> bytes:
     """Read standard input to its end.
 

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import attrs
 
@@ -40,8 +38,6 @@ from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
-_ORDERS_REMEMBERED: Final = 10_000
-
 
 @attrs.define
 class Pipeline:
@@ -56,19 +52,21 @@ class Pipeline:
     report: events.Reporter
     threads: Threads
     _targets: set[Path] = attrs.field(factory=set, init=False)
-    _attempts: OrderedDict[str, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
-    async def run(self, order: Order, deadline: float | None = None) -> GeneratedImage:
+    async def run(
+        self, order: Order, deadline: float | None = None, observer: events.Observer | None = None
+    ) -> GeneratedImage:
         """Send a valid order until it is answered, fetch its images, and write them to `order.to`.
 
         Args:
             order: The order.
             deadline: Seconds for steps 2 to 6. Images that have arrived by then are still written.
+            observer: Told of this order's events before the client's own observer is.
 
         Raises:
             ImageError: Exactly one, which says what went wrong and whether it may cost anything.
         """
-        progress = Progress()
+        progress = Progress(report=self.report.after(observer))
         try:
             with self._reserved(order):
                 async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
@@ -81,7 +79,7 @@ class Pipeline:
                         raise failure.error(order=order.id, may_be_billed=billed)
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
-            await self._report_failure(event(order.id, error))
+            await self._report_failure(event(order.id, error), progress)
             raise
         await self._report_paid(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
@@ -148,9 +146,8 @@ class Pipeline:
             if turn.refusal is not None:
                 return turn.refusal
             progress.attempts += 1
-            number = self._next_number(order.id)
-            sent = SentAttempt(number, order.request_id(number))
-            await self.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
+            sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
+            await progress.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, sent, sinks)
@@ -180,7 +177,7 @@ class Pipeline:
         however often it is sent.
         """
         try:
-            request = self.exchange.http.build_request(**order.request(sent.number))
+            request = self.exchange.http.build_request(**order.request(sent.request_id))
         except InvalidRequestError as error:  # a file that changed since it was checked
             return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
@@ -205,32 +202,21 @@ class Pipeline:
             note=f"{failure.note}. The provider's log says that {said}",
         )
 
-    def _next_number(self, order: str) -> int:
-        """The number of an order's next attempt.
-
-        An order id that is used again continues its numbers, so that an old log entry is not taken for a new attempt.
-        """
-        number = self._attempts.pop(order, 0) + 1
-        self._attempts[order] = number
-        if len(self._attempts) > _ORDERS_REMEMBERED:
-            self._attempts.popitem(last=False)
-        return number
-
     async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await self.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+        await progress.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
         progress.phase = "backoff"
 
     async def _report_paid(self, event: events.Event, progress: Progress) -> None:
         """Report what is paid for, or may be. A failing observer must not lose the image."""
         try:
-            await self.report(event)
+            await progress.report(event)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
 
-    async def _report_failure(self, event: events.Failed) -> None:
+    async def _report_failure(self, event: events.Failed, progress: Progress) -> None:
         """Report how the order ended. A failing observer must not hide it."""
         try:
-            await self.report(event)
+            await progress.report(event)
         except Exception as problem:
             event.error.add_note(f"the observer failed as well: {problem!r}")
 

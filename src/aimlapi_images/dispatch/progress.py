@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ import attrs
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.delivery import Delivery
 from aimlapi_images.errors import DeadlineExceededError
+from aimlapi_images.events import Reporter
 from aimlapi_images.media.json_values import shorten_url
 
 _PHASES: Final = {
@@ -27,6 +29,9 @@ class Progress:
     """How far an order has come."""
 
     phase: str = "queue"  # as in `DeadlineExceededError`
+    report: Reporter = attrs.field(factory=Reporter)
+    # So that an order id that is used again, in this run or another, is never settled by an earlier attempt's log row.
+    nonce: str = attrs.field(factory=lambda: secrets.token_hex(4))
     attempts: int = 0  # how many times it was sent
     last_failure: Failure | None = None
     may_be_billed: bool = False  # because of an attempt that failed
@@ -56,7 +61,6 @@ class Progress:
 class SentAttempt:
     """One attempt that is sent."""
 
-    number: int  # from 1, over all uses of the order's id
     request_id: str
     at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     assumed_usd: float = 0.0  # cost in US dollars while the outcome is unknown

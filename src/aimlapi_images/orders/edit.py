@@ -27,14 +27,14 @@ class EditOrder(Order):
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
 
-    def request(self, attempt: int) -> dict[str, Any]:
+    def request(self, request_id: str) -> dict[str, Any]:
         # Not built by the generated module, which reads whole files into memory. The parts are those that the
         # OpenAI SDK sends, in the same order.
         name = "image" if len(self.images) == 1 else "image[]"
         files = [(name, image.part()) for image in self.images]
         if self.mask:
             files.append(("mask", self.mask.part()))
-        headers = {"X-Client-Request-Id": self.request_id(attempt)}
+        headers = {"X-Client-Request-Id": request_id}
         data = dict(self.fields)
         return {"method": "POST", "url": schema.EDITS_PATH, "headers": headers, "data": data, "files": files}
 

@@ -34,10 +34,10 @@ class GenerationOrder(Order):
         default = known.get("output_format", {}).get("x-api-default")
         return normalized_format(self.fields.get("output_format") or default or super().output_format)
 
-    def request(self, attempt: int) -> dict[str, Any]:
+    def request(self, request_id: str) -> dict[str, Any]:
         # The generated module only calls `to_dict`: so the fields are sent unchanged, for any model.
         body: Any = SimpleNamespace(to_dict=lambda: dict(self.fields))
-        return generate_image._get_kwargs(body=body, x_client_request_id=self.request_id(attempt))
+        return generate_image._get_kwargs(body=body, x_client_request_id=request_id)
 
 
 def new_generation(

@@ -29,7 +29,7 @@ _PRICE_FIELDS: Final = (
     *("model", *_COUNT_FIELDS, "quality"),
     *("size", "image_size", "resolution", "aspect_ratio", "width", "height"),
 )
-_LAST_ATTEMPT: Final = 9999
+_LONGEST_SUFFIX: Final = ".0123abcd.9999"  # of the request id of an attempt
 
 
 @attrs.frozen
@@ -37,7 +37,7 @@ class Order:
     """One request that is paid for once, however many attempts it takes.
 
     Attributes:
-        id: Names the order at the provider; each attempt is sent as `<id>.<attempt>`.
+        id: Names the order at the provider; each attempt is sent as `<id>.<nonce>.<attempt>`.
         fields: The fields of the request, apart from files.
         to: Absolute path to write the image to, or `None` to keep it in memory.
         to_given: The same path as the caller wrote it, for messages and results.
@@ -70,7 +70,7 @@ class Order:
         """The other fields of the request."""
         return {name: value for name, value in self.fields.items() if name != "prompt"}
 
-    def request(self, attempt: int) -> dict[str, Any]:
+    def request(self, request_id: str) -> dict[str, Any]:
         """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt; for kinds of orders that are sent."""
         raise NotImplementedError
 
@@ -85,10 +85,6 @@ class Order:
         """How many images the order asks for, from 1 to 10."""
         counts = (number(self.parameters.get(name)) or 1 for name in _COUNT_FIELDS)
         return int(min(max(1, *counts), _MAX_IMAGES))
-
-    def request_id(self, attempt: int) -> str:
-        """The client request id of an attempt, counted from 1."""
-        return f"{self.id}.{attempt}"
 
     @property
     def target(self) -> Path | None:
@@ -107,7 +103,7 @@ class Order:
 
     def _check(self) -> None:
         # The documented limit of 128 characters includes the longest suffix.
-        if problems := schema.request_id_problems(self.request_id(_LAST_ATTEMPT)):
+        if problems := schema.request_id_problems(self.id + _LONGEST_SUFFIX):
             raise InvalidRequestError(
                 f"order {shown(self.id)} cannot be used as a request id: with its attempt, {problems[0].text}"
             )

@@ -1,0 +1,71 @@
+"""Batches: thousands of jobs in, a folder of images out, each paid for once, whatever happens in between.
+
+async for result in run_batch(client, read_jobs("jobs.csv"), out="images"):
+    print(result.id, result.status, result.file)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aimlapi_images.batch.jobs import Job, read_jobs
+    from aimlapi_images.batch.models import (
+        BatchEnded,
+        BatchEvent,
+        BatchStarted,
+        JobEnded,
+        JobResult,
+        Notice,
+        Status,
+        Throttled,
+    )
+    from aimlapi_images.batch.reconciliation import Reconciled, reconcile
+    from aimlapi_images.batch.results import export_results, read_results
+    from aimlapi_images.batch.runner import run_batch
+
+_HOMES = {
+    "BatchEnded": "models",
+    "BatchEvent": "models",
+    "BatchStarted": "models",
+    "Job": "jobs",
+    "JobEnded": "models",
+    "JobResult": "models",
+    "Notice": "models",
+    "Reconciled": "reconciliation",
+    "Status": "models",
+    "Throttled": "models",
+    "export_results": "results",
+    "read_jobs": "jobs",
+    "read_results": "results",
+    "reconcile": "reconciliation",
+    "run_batch": "runner",
+}
+
+__all__ = [
+    "BatchEnded",
+    "BatchEvent",
+    "BatchStarted",
+    "Job",
+    "JobEnded",
+    "JobResult",
+    "Notice",
+    "Reconciled",
+    "Status",
+    "Throttled",
+    "export_results",
+    "read_jobs",
+    "read_results",
+    "reconcile",
+    "run_batch",
+]
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value

@@ -1,0 +1,82 @@
+"""From the fields of a job to an order, by the code of `ImageClient.generate` and `edit`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.order import Order
+from aimlapi_images.threads import Threads
+
+_KINDS_REMEMBERED: Final = 10_000
+_ARGUMENTS: Final = ("model", "prompt", "image", "mask")
+
+
+class Checker:
+    """Checks jobs with the code of `ImageClient.generate` and `edit`, in the thread that reads the jobs.
+
+    A prompt that is no longer than one which was valid with the same other fields is valid as well.
+    """
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self._longest: dict[str, int] = {}
+        self._threads = Threads()
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Checker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+        self._threads.close()
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        """Why a job is invalid, or `None`."""
+        prompt, kind = fields.get("prompt"), ""
+        try:
+            if "image" not in fields and isinstance(prompt, str):
+                kind = repr([each for each in fields.items() if each[0] != "prompt"])
+                if len(prompt) <= self._longest.get(kind, 0) and not prompt.isspace() and prompt:
+                    return None
+            if "image" in fields or "mask" in fields:
+                self._runner.run(build(fields, self._threads))
+            else:
+                build_generation(fields)
+                if len(self._longest) > _KINDS_REMEMBERED:
+                    self._longest.clear()
+                self._longest[kind] = max(len(str(prompt)), self._longest.get(kind, 0))
+        except (InvalidRequestError, TypeError, ValueError) as error:
+            return str(error)
+        return None
+
+
+async def build(fields: Mapping[str, Any], threads: Threads, **arguments: Any) -> Order:
+    """The order of a job. Images of an edit are read and checked."""
+    if "image" not in fields and "mask" not in fields:
+        return build_generation(fields, **arguments)
+    if "image" not in fields:
+        raise InvalidRequestError("a mask needs an image")
+    return await new_edit(
+        fields.get("prompt", ""),
+        fields["image"],
+        mask=fields.get("mask"),
+        model=fields["model"],
+        parameters={name: value for name, value in fields.items() if name not in _ARGUMENTS},
+        threads=threads,
+        **arguments,
+    )
+
+
+def build_generation(fields: Mapping[str, Any], **arguments: Any) -> Order:
+    """The order of a job without images."""
+    parameters = {name: value for name, value in fields.items() if name not in _ARGUMENTS}
+    return new_generation(fields.get("prompt", ""), model=fields["model"], parameters=parameters, **arguments)
+
+
+def images_expected(fields: Mapping[str, Any]) -> int:
+    """How many images a job asks for."""
+    return Order(id="", fields=fields, to=None, to_given=None, overwrite=False).images_expected

@@ -1,0 +1,273 @@
+"""Jobs, read one by one from a file, standard input or an iterable."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, TextIO, TypeAlias, cast
+
+import attrs
+
+from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.orders import schema
+from aimlapi_images.orders.schema_messages import shown
+
+_FORMATS: Final = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_LONGEST_LINE: Final = 2**20  # characters
+_ID_FIELDS: Final = ("id", "custom_id")
+_LONGEST_ID: Final = 1000  # characters
+_FILES: Final = ("image", "mask")
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+@attrs.frozen
+class Job:
+    """One image to make.
+
+    Attributes:
+        id: Its id, from the file or from its content: the same job has the same id tomorrow.
+        fields: The prompt and the other fields of the request; `image` and `mask` are paths.
+        carried: Further columns of the file, which are not sent but repeated in the results.
+        line: Its line in the file, or its place in the iterable, from 1.
+        problem: Why it cannot be a job, if it cannot.
+    """
+
+    id: str
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    carried: Mapping[str, Any] = attrs.field(factory=dict)
+    line: int | None = None
+    problem: str | None = None
+
+
+Source: TypeAlias = str | os.PathLike[str] | Iterable[Job | Mapping[str, Any] | str]
+
+
+def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  # noqa: A002
+    """Read jobs one by one, so that a file of a million lines takes no memory.
+
+    - `.txt`: one prompt per line.
+    - `.csv`: columns named after fields of the request, and `id`, `image` and `mask`; others are carried.
+    - `.jsonl`: one object per line with the same names, and `metadata`, which is carried; or the form of OpenAI's
+      Batch API (`custom_id`, `method`, `url`, `body`).
+
+    Files are UTF-8, with or without BOM. Paths of images are relative to the file. Lines that cannot be read become
+    jobs with a `problem`.
+
+    Args:
+        source: A file, `-` for standard input, or an iterable of mappings or prompts.
+        format: `txt`, `csv` or `jsonl`; from the file's extension if `None`.
+
+    Raises:
+        InvalidRequestError: The file cannot be read, or its format is not known.
+    """
+    if not isinstance(source, str | os.PathLike):
+        yield from _from_objects(source)
+        return
+    folder = Path() if os.fspath(source) == "-" else Path(source).parent
+    try:
+        read = _READERS[_format_of(source, format)]
+        with _opened(source) as file:
+            yield from read(file, folder.absolute())
+    except OSError as error:
+        raise InvalidRequestError(f"{os.fspath(source)} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """The file as text. Bytes that are not UTF-8 become lone surrogates, which `_job` refuses."""
+    with nullcontext(sys.stdin.buffer) if os.fspath(source) == "-" else Path(source).open("rb") as raw:
+        file = cast(io.BufferedReader, raw)
+        if file.peek(2)[:2] in _UTF16:
+            raise InvalidRequestError(f"{os.fspath(source)} is UTF-16: save it as UTF-8")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # or it would close standard input
+
+
+def _format_of(source: str | os.PathLike[str], format: str | None) -> str:  # noqa: A002
+    found = format or _FORMATS.get(Path(source).suffix.lower())
+    if found not in _READERS:
+        raise InvalidRequestError(f"{os.fspath(source)} is no .txt, .csv or .jsonl file: say which format it has")
+    return found
+
+
+def _lines(file: TextIO) -> Iterator[tuple[int, str | None]]:
+    """Numbered lines with their ends; `None` for one that is too long. No line ends but CR and LF count."""
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        whole = len(line) < _LONGEST_LINE or line.endswith(("\n", "\r"))
+        while not whole:
+            rest = file.readline(_LONGEST_LINE)
+            whole = len(rest) < _LONGEST_LINE or rest.endswith(("\n", "\r"))
+            line = ""
+        yield number, line or None
+
+
+def _read_txt(file: TextIO, folder: Path) -> Iterator[Job]:
+    for number, line in _lines(file):
+        if line is None:
+            yield _too_long(number)
+        elif prompt := line.strip():
+            yield _job({"prompt": prompt}, line=number)
+
+
+def _read_jsonl(file: TextIO, folder: Path) -> Iterator[Job]:
+    for number, line in _lines(file):
+        if line is None:
+            yield _too_long(number)
+        elif text := line.strip():
+            try:
+                yield from_record(json.loads(text), line=number, folder=folder)
+            except (ValueError, RecursionError) as error:
+                yield Job("", line=number, problem=f"not JSON: {error}")
+
+
+def _read_csv(file: TextIO, folder: Path) -> Iterator[Job]:
+    numbered = _lines(file)
+    first = next(numbered, (1, ""))[1] or ""
+    delimiter = max(",;\t", key=first.count)  # spreadsheets write semicolons in some countries
+    header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if "prompt" not in header:
+        raise InvalidRequestError(
+            f"the first line must name the columns, prompt among them, not {shown(first.strip())}"
+        )
+    rows = csv.reader((line or "" for _, line in numbered), delimiter=delimiter, strict=True)
+    while True:
+        before = rows.line_num + 2  # a row may have several lines
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Job("", line=before, problem=f"not CSV: {error}")
+            return
+        if len(row) > len(header):
+            yield Job("", line=before, problem=f"{len(row)} columns, but the first line names {len(header)}")
+        elif any(row):
+            yield _from_row(dict(zip(header, row, strict=False)), before, folder)
+
+
+def _from_row(row: Mapping[str, str], line: int, folder: Path) -> Job:
+    """A job from a row of a CSV file: cells that are empty are not sent, and unknown columns are carried."""
+    kind = schema.edit_request() if row.get("image") else schema.generation_request(row.get("model"))
+    record: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
+    for name, text in row.items():
+        if name in kind["properties"]:
+            record[name] = _typed(text, kind["properties"][name])
+        elif name in (*_ID_FIELDS, *_FILES):
+            record[name] = _json_or_text(text) if text.startswith("[") else text or None
+        else:
+            carried[name] = text
+    return from_record({**record, "metadata": carried}, line=line, folder=folder)
+
+
+def _typed(text: str, field: Mapping[str, Any]) -> Any:
+    """The text of a cell as the type of its field. Text that does not fit stays, and is refused later."""
+    kind = schema.field_type(field)
+    if not text or kind == "string":
+        return text or None
+    return _json_or_text(text.strip().lower() if kind == "boolean" else text)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+_READERS: Final = {"txt": _read_txt, "csv": _read_csv, "jsonl": _read_jsonl}
+
+
+def _from_objects(source: Iterable[Any]) -> Iterator[Job]:
+    for number, each in enumerate(source, 1):
+        if isinstance(each, Job):
+            yield each
+        else:
+            yield from_record(
+                {"prompt": each} if isinstance(each, str) else each, line=number, folder=Path().absolute()
+            )
+
+
+def from_record(record: object, *, line: int | None, folder: Path) -> Job:
+    """A job from a mapping of plain parameters, or of OpenAI's Batch API. `folder` is where its paths begin."""
+    if not isinstance(record, Mapping):
+        return Job("", line=line, problem=f"not an object with a prompt: {shown(record)}")
+    fields = {str(name): value for name, value in record.items() if value is not None}
+    given = next((fields.pop(name) for name in _ID_FIELDS if name in fields), None)
+    carried = fields.pop("metadata", {})
+    if not isinstance(carried, Mapping):
+        return Job("", line=line, problem=f"metadata must be an object, got {shown(carried)}")
+    if isinstance(fields.get("body"), Mapping):
+        url = str(fields.get("url", "images/generations")).rstrip("/")
+        if str(fields.get("method", "POST")).upper() != "POST" or not url.endswith(
+            ("images/generations", "images/edits")
+        ):
+            return Job("", line=line, problem=f"not a request for an image: {shown(fields.get('method'))} {shown(url)}")
+        fields = {name: value for name, value in fields["body"].items() if value is not None}
+        if "model" in fields:
+            fields["model"] = _model(fields["model"])
+    return _job(fields, given=given, carried=dict(carried), line=line, folder=folder)
+
+
+def _model(name: object) -> object:
+    """The API's name of a model that OpenAI calls `gpt-image-1.5`."""
+    ours = f"openai/{str(name).replace('.', '-')}"
+    return ours if ours in schema.known_models() else name
+
+
+def _job(
+    fields: dict[str, Any],
+    *,
+    given: object = None,
+    carried: Mapping[str, Any] | None = None,
+    line: int | None,
+    folder: Path = Path(),
+) -> Job:
+    try:
+        id_ = str(given).strip() if given is not None else ""
+        id_ = id_ or _content_id(fields)
+        id_.encode()
+        if carried:
+            json.dumps(carried, allow_nan=False, ensure_ascii=False).encode()
+        for name in _FILES:
+            if name in fields:
+                fields[name] = _absolute(fields[name], name, folder)
+    except UnicodeEncodeError:
+        return Job("", line=line, problem="not UTF-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        return Job("", line=line, problem=str(error))
+    if len(id_) > _LONGEST_ID:
+        return Job("", line=line, problem=f"its id has {len(id_):,} characters, and {_LONGEST_ID:,} are allowed")
+    return Job(id_, fields, carried or {}, line)
+
+
+def _content_id(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    words = re.sub(r"[^a-z0-9]+", "-", str(fields.get("prompt", ""))[:200].lower()).strip("-")[:40].rstrip("-")
+    return f"{words or 'job'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _absolute(value: object, name: str, folder: Path) -> Any:
+    """The paths of images as absolute text: a later run may start in another folder."""
+    if isinstance(value, list | tuple) and name == "image":
+        return [_absolute(each, name, folder) for each in value]
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError(f"{name} must be the path of a file, got {shown(value)}")
+    return str(folder / os.fspath(value))
+
+
+def _too_long(line: int) -> Job:
+    return Job("", line=line, problem=f"longer than {_LONGEST_LINE:,} characters")

@@ -1,0 +1,277 @@
+"""One job, from its order to its file. Each step is recorded before the next one begins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import attrs
+import httpx
+
+from aimlapi_images import errors
+from aimlapi_images.batch.checking import build, images_expected
+from aimlapi_images.batch.models import Status
+from aimlapi_images.batch.store import folder
+from aimlapi_images.batch.store.database import Journal
+from aimlapi_images.batch.store.state import State
+from aimlapi_images.client import ImageClient
+from aimlapi_images.events import AttemptStarted, Event, Generated, Observer, Retrying
+from aimlapi_images.media.files import write_whole
+from aimlapi_images.models import GeneratedImage
+
+_SAVE_AGAIN_AFTER: Final = (1.0, 4.0)  # seconds
+_STOP_ALL: Final = (
+    errors.AuthenticationError,
+    errors.InsufficientCreditsError,
+    errors.RateLimitError,
+    errors.BudgetExceededError,
+    errors.BatchError,
+)
+_INVALID: Final = (400, 413, 415, 422)  # HTTP
+_PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
+
+
+def ending(error: errors.ImageError, *, generated: bool) -> Status:
+    """How far a job came that ended with this error. `generated`: the API had answered with an image."""
+    if generated:
+        return Status.LOST if isinstance(error, errors.DecodeError) else Status.GENERATED
+    if error.may_be_billed:
+        return Status.UNKNOWN
+    if isinstance(error, _STOP_ALL):
+        return Status.PENDING
+    if isinstance(error, errors.ContentPolicyError | errors.InvalidRequestError):
+        return Status.REFUSED
+    if isinstance(error, errors.APIStatusError) and error.status in _INVALID:
+        return Status.REFUSED
+    return Status.FAILED
+
+
+def is_gone(error: errors.ImageError) -> bool:
+    """Whether fetching an image again is pointless: its URL has expired, or leads to something else."""
+    if isinstance(error, errors.DownloadError):
+        passing = isinstance(error.__cause__, httpx.TransportError) or _PASSING.match(str(error.__cause__))
+        return not passing
+    return isinstance(error, errors.DecodeError | errors.NoImageError)
+
+
+def stops_all(error: errors.ImageError) -> bool:
+    """Whether all other jobs would fail in the same way."""
+    return isinstance(error, _STOP_ALL)
+
+
+@attrs.define
+class Maker:
+    """Makes the jobs of one run.
+
+    Attributes:
+        client: Sends the orders.
+        state: The state; used in the journal's thread only.
+        journal: Writes to the state.
+        out: The output folder.
+        nonce: Part of the order ids.
+        observer: Told of the events of all orders.
+        sleep: Waits for a number of seconds.
+        can_save: Cleared while a paid image cannot be saved: no job should be started then.
+    """
+
+    client: ImageClient
+    state: State
+    journal: Journal
+    out: Path
+    nonce: str
+    observer: Observer
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    can_save: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _unsaved: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.can_save.set()
+
+    async def make(self, row: Mapping[str, Any]) -> errors.ImageError | None:
+        """Carry out one job. Returns why it has no file, if so; the state says the same."""
+        record = Record(self, row["job"], fetches=row["status"] == Status.GENERATED)
+        try:
+            self.client._http.check_usable()
+        except errors.InvalidRequestError as error:
+            return errors.BatchError(str(error))
+        try:
+            await self._saved(row["job"], await self._images(row, record))
+        except errors.ImageError as error:
+            closed = self.client._http.api.is_closed and isinstance(error, errors.InvalidRequestError)
+            return await self._failed(row, record, errors.BatchError(str(error)) if closed else error)
+        return None
+
+    async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
+        """The files of a job, with the seconds that they took."""
+        if record.fetches:
+            try:
+                return await self._fetch(row)
+            except errors.ImageError as error:
+                if not row["remake"] or not is_gone(error):
+                    raise
+            record.fetches = False
+        return await self._order(row, record)
+
+    async def _order(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
+        """Order an image."""
+        target = self._target(row)
+        try:
+            target.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise errors.BatchError(f"{target.parent} cannot be written: {error.strerror}") from error
+        name = folder.order_id(self.nonce, row["id"], row["attempts"] + 1)
+        fields = json.loads(row["parameters"])
+        order = await build(fields, self.client._threads, to=target, order=name)
+        try:
+            image = await self.client._pipeline.run(order, self.client._options.deadline, record)
+        except errors.NotSavedError as error:
+            return await self._save_again(row, error)
+        return {each.path: each.seconds for each in (image, *image.others) if each.path is not None}
+
+    async def _fetch(self, row: Mapping[str, Any]) -> dict[Path, float]:
+        """Fetch images that are paid for."""
+        urls = json.loads(row["urls"] or "[]")
+        target = self._target(row)
+        paths: dict[Path, float] = {}
+        for number, url in enumerate(urls, 1):
+            each = target if number == 1 else target.with_name(f"{target.name}-{number}")
+            if (found := folder.existing(each)) is not None:
+                paths[found] = 0.0
+            elif url.startswith("file:"):
+                paths[await self.client._threads.run(_move, Path(url2pathname(urlsplit(url).path)), each)] = 0.0
+            else:
+                try:
+                    image = await self.client.fetch(url, to=each)
+                except errors.NotSavedError as error:
+                    return await self._save_again(row, error)
+                paths |= {} if image.path is None else {image.path: image.seconds}
+        if not paths:
+            raise errors.NoImageError("the image is paid for, but its answer was lost, and it had no URL")
+        return paths
+
+    async def _saved(self, job: int, paths: Mapping[Path, float]) -> None:
+        describe = self.client._threads.run
+        try:
+            images = [
+                await describe(folder.describe, self.out, path, number, seconds)
+                for number, (path, seconds) in enumerate(paths.items(), 1)
+            ]
+        except (OSError, ValueError) as error:
+            raise errors.BatchError(f"an image that was just written cannot be read: {error}") from error
+        await self.journal.write(self.state.saved, self.out, job, images)
+
+    async def _save_again(self, row: Mapping[str, Any], error: errors.NotSavedError) -> dict[Path, float]:
+        """Save a paid image that could not be written: here after a while, or else in the temporary folder."""
+        images = [error.image, *error.image.others, *error.images]
+        target, problem = self._target(row), error.__cause__
+        if all(image.path is not None for image in images):  # only the observer failed: the state
+            raise problem if isinstance(problem, errors.BatchError) else error
+        self._unsaved += 1
+        self.can_save.clear()
+        try:
+            for seconds in (*_SAVE_AGAIN_AFTER, None):
+                try:
+                    return {await _save(image, target, n): image.seconds for n, image in enumerate(images, 1)}
+                except OSError as again:
+                    problem = again
+                if seconds is not None:
+                    await self.sleep(seconds)
+        finally:
+            self._unsaved -= 1
+            if not self._unsaved:
+                self.can_save.set()
+        kept: list[Path] = []
+        with suppress(OSError):
+            rescue = Path(tempfile.mkdtemp(prefix=f"aimlapi-images-{row['name'][:40]}-"))
+            kept = [await _save(image, rescue / "image", n) for n, image in enumerate(images, 1)]
+        with suppress(errors.BatchError):
+            if kept:
+                await self.journal.write(self.state.keep_urls, row["job"], [path.as_uri() for path in kept])
+        where = f"the image is kept as {', '.join(map(str, kept))}" if kept else "its image could not be kept elsewhere"
+        raise errors.BatchError(f"{target} cannot be written ({problem}); {where}") from error
+
+    async def _failed(self, row: Mapping[str, Any], record: Record, error: errors.ImageError) -> errors.ImageError:
+        """Record how a job ended without a file."""
+        status = ending(error, generated=record.generated or record.fetches)
+        if record.fetches and is_gone(error):
+            status = Status.LOST
+        if isinstance(error, errors.DecodeError) and error.data:
+            with suppress(OSError):
+                broken = self._target(row).with_name(f"{row['name']}~broken.bin")
+                await self.client._threads.run(lambda: write_whole(broken, error.data, overwrite=True))
+        try:
+            if record.open is None:
+                await self.journal.write(self.state.job_ends, row["job"], status, error)
+            else:
+                outcome = "unknown" if status is Status.UNKNOWN else "failed"
+                await self.journal.write(self.state.attempt_ends, row["job"], record.open, outcome, error, status)
+        except errors.BatchError as worse:
+            return worse
+        return error
+
+    def _target(self, row: Mapping[str, Any]) -> Path:
+        return folder.target(self.out, row["job"], row["name"], images_expected(json.loads(row["parameters"])))
+
+
+@attrs.define
+class Record:
+    """Records the events of one order in the state. The order goes on when they are durable.
+
+    Attributes:
+        fetches: Whether the image is only fetched, as it is paid for.
+        open: The request id of the attempt that has not ended, if there is one.
+        generated: Whether the API has answered with an image.
+    """
+
+    maker: Maker
+    job: int
+    fetches: bool
+    open: str | None = None
+    generated: bool = False
+
+    async def __call__(self, event: Event) -> None:
+        state, write = self.maker.state, self.maker.journal.write
+        match event:
+            case AttemptStarted():
+                self.open = event.request_id
+                await write(state.attempt_starts, self.job, event.request_id)
+            case Retrying() if self.open is not None:
+                unknown = event.error.may_be_billed
+                ended = ("unknown", event.error, Status.UNKNOWN) if unknown else ("failed", event.error, Status.PENDING)
+                write(state.attempt_ends, self.job, self.open, *ended)
+                self.open = None
+            case Generated():
+                self.generated = True
+                request_id, self.open = self.open or "", None
+                known = (request_id, event.urls, event.usage, event.inference_id)
+                await write(state.attempt_generated, self.job, *known)
+        await self.maker.observer(event)
+
+
+async def _save(image: GeneratedImage, target: Path, number: int) -> Path:
+    if image.path is not None:
+        return image.path
+    return await image.save(target if number == 1 else target.with_name(f"{target.name}-{number}"))
+
+
+def _move(source: Path, target: Path) -> Path:
+    """Bring an image from the temporary folder, where it was kept while the output folder could not be written."""
+    try:
+        data = source.read_bytes()
+        path = target.with_name(target.name + source.suffix)
+        write_whole(path, data)
+    except OSError as error:
+        message = f"the image is paid for, but {source} cannot be brought to {target}: {error}"
+        raise errors.DownloadError(message, url=source.as_uri()) from error
+    with suppress(OSError):
+        source.unlink()
+        source.parent.rmdir()
+    return path

@@ -1,0 +1,265 @@
+"""`run_batch`: carry out jobs with bounded work in flight, and leave a folder that resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from array import array
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from aimlapi_images.batch import jobs as reading
+from aimlapi_images.batch.loading import Options, Plan, load, opened
+from aimlapi_images.batch.making import Maker, stops_all
+from aimlapi_images.batch.models import BatchEnded, BatchEvent, JobEnded, JobResult, Notice, Status, Throttled
+from aimlapi_images.batch.results import write_results
+from aimlapi_images.batch.store.database import Journal
+from aimlapi_images.batch.store.folder import RESULTS, STATE
+from aimlapi_images.batch.store.state import State
+from aimlapi_images.client import ImageClient
+from aimlapi_images.errors import BatchError, ImageError
+from aimlapi_images.events import Event, ThrottleChanged
+from aimlapi_images.orders.order import absolute, as_path
+
+_CHUNK: Final = 200  # jobs read from the state at a time
+_FAILURES_IN_A_ROW: Final = 20  # after which the API is taken for down
+_FILES_KEPT_FREE: Final = 40  # open files that are not those of orders
+
+Progress = Callable[[BatchEvent], object]
+
+
+async def run_batch(
+    client: ImageClient,
+    jobs: reading.Source | None,
+    *,
+    out: str | os.PathLike[str],
+    defaults: Mapping[str, Any] | None = None,
+    skip_invalid: bool = False,
+    retry_refused: bool = False,
+    retry_lost: bool = False,
+    adopt: bool = False,
+    verify: bool = False,
+    limit: int | None = None,
+    order: Literal["listed", "random"] = "listed",
+    stop: asyncio.Event | None = None,
+    progress: Progress | None = None,
+) -> AsyncIterator[JobResult]:
+    """Make an image for each job, and yield results as they finish. Called again, it goes on where it ended.
+
+    All jobs are checked before the first is sent. Each is paid for once: what may have been billed is never sent
+    again, but listed as `unknown` until `reconcile` settles it. The state is in `out`; see docs/batch.md.
+
+    Args:
+        client: Its limits, deadline and budget apply.
+        jobs: A file, `-`, an iterable of mappings or prompts (see `read_jobs`); those of earlier runs if `None`.
+        out: The folder for the images. It is created if it does not exist.
+        defaults: Fields of all jobs that do not have them, such as `{"quality": "low"}`.
+        skip_invalid: Leave out invalid jobs, instead of refusing all.
+        retry_refused: Send jobs again that the API has refused.
+        retry_lost: Make images again that are paid for and lost. They are paid for again.
+        adopt: Take images in `out` that have the name of a job for made. For a folder whose state is lost.
+        verify: Read all files that are there, instead of those whose time has changed.
+        limit: Number of jobs to carry out at most in this run.
+        order: `listed` or `random`.
+        stop: Once it is set, no job is started any more, and those that are paid for arrive.
+        progress: Called with each `BatchEvent`.
+
+    Yields:
+        A result for each job that was carried out, whatever became of it.
+
+    Raises:
+        InvalidJobsError: Jobs are invalid; nothing was sent.
+        BatchError: The folder or its state cannot be used, or is used by another run; or the API seems to be down.
+        ImageError: No other job can succeed: no credits, a wrong key, the budget. Raised after all results.
+    """
+    options = Options(
+        defaults=defaults or {},
+        skip_invalid=skip_invalid,
+        retry_refused=retry_refused,
+        retry_lost=retry_lost,
+        adopt=adopt,
+        verify=verify,
+        limit=limit,
+        order=order,
+    )
+    folder = absolute(as_path(out, "out"))
+    tell = progress or (lambda event: None)
+    stop = stop or asyncio.Event()
+    await client._ready()
+    with opened(folder) as state:
+        source = None if jobs is None else reading.read_jobs(jobs)
+        loading = client._threads.run(partial(load, state, folder, source, options, stopped=stop.is_set))
+        plan = await _uncancelled(loading, stop)
+        for text in plan.notices:
+            tell(Notice(text))
+        tell(plan.start)
+        run = _Run(client, state, folder, plan, stop)
+        try:
+            async with aclosing(run.events()) as events:
+                async for event in events:
+                    tell(event)
+                    if isinstance(event, JobEnded):
+                        yield event.result
+        finally:
+            tell(run.end())
+        if run.fatal is not None:
+            raise run.fatal
+
+
+def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **options: Any) -> Plan:
+    """Say what `run_batch` would do with these arguments. State and folder stay as they are. Blocks."""
+    folder = absolute(as_path(out, "out"))
+    source = None if jobs is None else reading.read_jobs(jobs)
+    if not (folder / STATE).exists():
+        return load(State(None), folder, source, Options(**options), dry=True)
+    with opened(folder) as state:
+        return load(state, folder, source, Options(**options), dry=True)
+
+
+async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Plan:
+    """Wait for a thread even if this task is cancelled: it uses the state."""
+    try:
+        return await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([loading])
+        raise
+
+
+class _Run:
+    """The workers of one run."""
+
+    def __init__(self, client: ImageClient, state: State, out: Path, plan: Plan, stop: asyncio.Event) -> None:
+        self.fatal: ImageError | None = None
+        self._state, self._out, self._plan, self._stop = state, out, plan, stop
+        self._journal = Journal(state)
+        self._maker = Maker(client, state, self._journal, out, plan.nonce, self._observe)
+        self._todo: array[int] = plan.todo
+        self._next = 0
+        self._rows: deque[Any] = deque()
+        self._reading = asyncio.Lock()
+        self._failures = 0
+        self._changed = False
+        size = min(_in_flight(client._options.max_concurrency), len(plan.todo))
+        self._events: asyncio.Queue[BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
+        self._room = asyncio.Semaphore(max(1, size))  # for results in it
+        self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
+
+    async def events(self) -> AsyncGenerator[BatchEvent, None]:
+        """What happens, until all is done. If it is closed, what is paid for still arrives."""
+        running = len(self._workers)
+        try:
+            while running:
+                if (event := await self._take()) is None:
+                    running -= 1
+                else:
+                    yield event
+        except GeneratorExit:
+            self._stop.set()
+            while running:
+                running -= await self._take() is None
+            raise
+        finally:
+            for worker in self._workers:
+                worker.cancel()
+            for result in await asyncio.gather(*self._workers, return_exceptions=True):
+                if isinstance(result, Exception):
+                    raise result
+
+    async def _take(self) -> BatchEvent | None:
+        event = await self._events.get()
+        if isinstance(event, JobEnded):
+            self._room.release()
+        return event
+
+    async def _work(self) -> None:
+        try:
+            while (row := await self._row()) is not None:
+                error = await self._maker.make(row)
+                self._changed = True
+                self._learn(error)
+                found = await self._journal.write(lambda job=row["job"]: next(self._state.results(job)))
+                result = JobResult.from_row(found)
+                if result.status is not Status.PENDING:
+                    await self._room.acquire()
+                    self._events.put_nowait(JobEnded(result))
+        except BatchError as error:
+            self.fatal = self.fatal or error
+        finally:
+            self._events.put_nowait(None)
+
+    async def _row(self) -> Any:
+        """The next job, or `None` if no further one is to be started."""
+        await self._maker.can_save.wait()
+        async with self._reading:
+            if not self._rows and not self._over():
+                numbers = self._todo[self._next : self._next + _CHUNK]
+                self._next += len(numbers)
+                self._rows.extend(await self._journal.write(self._state.jobs, numbers))
+        return None if self._over() or not self._rows else self._rows.popleft()
+
+    def _over(self) -> bool:
+        if self._state.is_full:
+            self.fatal = self.fatal or BatchError(f"the disk of {self._out} is full")
+        return self._stop.is_set() or self.fatal is not None
+
+    def _learn(self, error: ImageError | None) -> None:
+        """Stop if no other job can succeed."""
+        if error is None or error.may_be_billed:
+            self._failures = 0
+            return
+        self._failures += 1
+        if stops_all(error):
+            self.fatal = self.fatal or error
+        elif self._failures >= max(_FAILURES_IN_A_ROW, len(self._workers)):
+            message = f"{self._failures} jobs failed one after the other, the last one with: {error}"
+            self.fatal = self.fatal or BatchError(message)
+
+    async def _observe(self, event: Event) -> None:
+        """Tell what slows the batch down."""
+        if isinstance(event, ThrottleChanged):
+            mode = event.state.mode
+            self._events.put_nowait(Throttled("" if mode == "full speed" else f"{mode}: {event.state.reason}"))
+
+    def end(self) -> BatchEnded:
+        """Write what is left to be written, and sum up."""
+        self._journal.close()
+        interrupted = "stopped" if self._stop.is_set() else None
+        stopped = str(self.fatal) if self.fatal is not None else interrupted
+        run = self._plan.run
+        try:
+            self._state.transaction(lambda: self._state.end_run(run, stopped))
+            if self._changed or not (self._out / RESULTS).exists():
+                write_results(self._state, self._out / RESULTS, "jsonl")
+        except (ImageError, OSError) as error:
+            problem = error if isinstance(error, ImageError) else BatchError(f"{RESULTS} cannot be written: {error}")
+            self.fatal = self.fatal or problem
+            stopped = f"{self.fatal}{self._rescue_state()}"
+        spent, unpriced = self._state.spending()
+        return BatchEnded(self._state.counts(run), self._state.reasons(run), spent, unpriced, stopped)
+
+    def _rescue_state(self) -> str:
+        """Keep a copy of the state if its file is gone."""
+        if (self._out / STATE).exists():
+            return ""
+        try:
+            copy = Path(tempfile.mkdtemp(prefix="aimlapi-images-")) / STATE
+            self._state.copy_to(copy)
+        except Exception as error:
+            return f"; its state is lost: {error}"
+        return f"; its state is kept as {copy}"
+
+
+def _in_flight(max_concurrency: int) -> int:
+    """How many jobs to work on at a time: the limit of open requests, and as many that are saved or wait."""
+    wanted = 2 * max_concurrency
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return wanted
+    return max(1, min(wanted, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _FILES_KEPT_FREE) // 3))
