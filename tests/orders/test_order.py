@@ -116,7 +116,7 @@ async def test_the_tests_notice_a_body_that_the_document_forbids(build: Any, wro
     order = await build(extra_body=wrong)
 
     with pytest.raises(ValidationError):
-        order.request(1)
+        order.request("o.1")
 
 
 async def test_the_longest_prompt_and_id_are_accepted(build: Any) -> None:
