@@ -355,6 +355,8 @@ async def test_a_closed_client_fails_no_job(fast_emulator: RunningEmulator, tmp_
     client = ImageClient(KEY, base_url=fast_emulator.base_url)
     with pytest.raises(BatchError, match=r"client (is|was) closed"):
         await run(client, [f"fox {number}" for number in range(200)], tmp_path, each=client.aclose)
+    for http in (client._http.api, client._http.downloads):  # httpx leaves connections that were just being made
+        await http._transport.aclose()
 
     assert query(tmp_path, "SELECT count(*) FROM jobs WHERE status IN ('failed', 'refused')") == [(0,)]
 
