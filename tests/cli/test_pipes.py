@@ -322,7 +322,8 @@ importlib.metadata.version = hidden
 from aimlapi_images.cli import main
 main(sys.argv[1:])
 """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # Coverage would count the copy as another source.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTHONPATH"))}
 
     def packed(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *arguments]
