@@ -21,7 +21,7 @@ from schema_tools.generator import ROOT, RegenerationError
 from schema_tools.overlay import OverlayError
 from schema_tools.report import UNUSABLE, render
 from schema_tools.source import SourceError
-from schema_tools.update import add, compare_stored
+from schema_tools.update import Choice, add, compare_stored
 
 USAGE: Final = 64  # EX_USAGE of sysexits.h
 
@@ -41,18 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     action.add_argument("--write", action="store_true", help="store the schema and regenerate generated/")
     action.add_argument("--add", action="store_true", help="store the schema of another model")
     parser.add_argument("--path", help="which schema to take if a source has several, such as /v1/images/generations")
+    parser.add_argument("--model", help="which schema to take if a source has several for one path")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="of the report")
     parser.add_argument("--openapi", type=Path, default=ROOT / "openapi", help="folder of schemas (default: openapi/)")
     parser.add_argument("--output", type=Path, default=ROOT / "generated", help="folder to fill (default: generated/)")
     options = parser.parse_args(arguments)
     if options.add and not options.source:
         parser.error("--add needs a source")
+    choice = Choice(path=options.path, model=options.model)
     try:
         if options.add:
-            reports, outcome = add(options.openapi, options.output, options.source, options.path)
+            reports, outcome = add(options.openapi, options.output, options.source, choice)
         else:
             reports, outcome = compare_stored(
-                options.openapi, options.output, options.source, options.path, write=options.write
+                options.openapi, options.output, options.source, choice, write=options.write
             )
     except (SourceError, SchemaError, OverlayError, RegenerationError) as error:
         print(f"update_schema: {error}", file=sys.stderr)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from own_schema import GENERATED
+
+# isort: split
+
 import base64
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from aimlapi_images import ImageClient, RetryPolicy, emulator
 from aimlapi_images.emulator import RunningEmulator
+from aimlapi_images.orders import schema
+from aimlapi_images.orders.edit import EditOrder
+from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.threads import Threads
+from schema_tools.json_schema import to_json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-test-3f9c0b7e5d"
+UNCHECKED = "sent-unchecked"
+DOCUMENT: dict[str, Any] = json.loads((GENERATED / "aimlapi_rest" / "openapi.json").read_text(encoding="utf-8"))
 
 # A complete PNG of one pixel, from the example in the schema.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
@@ -29,6 +41,34 @@ def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("AIMLAPI_API_KEY", "AIML_API_KEY", "AIMLAPI_API_BASE", "AIML_API_BASE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@cache
+def _validator(path: str) -> Draft202012Validator:
+    (media,) = DOCUMENT["paths"][path]["post"]["requestBody"]["content"].values()
+    return Draft202012Validator(to_json_schema(media["schema"], DOCUMENT))
+
+
+def _checked(request: Callable[[Any, str], dict[str, Any]]) -> Callable[[Any, str], dict[str, Any]]:
+    def check(order: Any, request_id: str) -> dict[str, Any]:
+        """The request of an order, if the document allows its body. Fields that the document lacks pass."""
+        sent = request(order, request_id)
+        described = schema.known_models() if "json" in sent else schema.edit_models()
+        body = dict(sent["json"] if "json" in sent else sent["data"])
+        files = [name for name, _ in sent.get("files", ())]
+        body |= {name: [""] * files.count(name) if name.endswith("[]") else "" for name in files}
+        if body["model"] in described and order.id != UNCHECKED:
+            _validator(sent["url"]).validate(body)
+        return sent
+
+    return check
+
+
+@pytest.fixture(autouse=True)
+def _bodies_fit_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validate the body of each attempt of each test. An order with the id `UNCHECKED` is sent as it is."""
+    for kind in (GenerationOrder, EditOrder):
+        monkeypatch.setattr(kind, "request", _checked(kind.request))
 
 
 @pytest.fixture(scope="session")

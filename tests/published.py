@@ -15,10 +15,9 @@ from typing import Any
 import attrs
 
 import update_schema
-from conftest import ROOT
+from own_schema import GENERATED, STORED, stored_schemas
 
 PATH = "/v1/images/generations"
-STORED: dict[str, Any] = json.loads((ROOT / "openapi" / "gpt-image-1-5.json").read_text(encoding="utf-8"))
 
 
 def schema(model: str, fields: dict[str, Any], *, required: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
@@ -91,9 +90,9 @@ def page(document: object, *, fence: str = "```json", indent: int | None = None)
 
 
 def project(folder: Path) -> tuple[Path, Path]:
-    """Copy openapi/ and generated/, for tests that change them. Returns both folders."""
-    openapi = Path(shutil.copytree(ROOT / "openapi", folder / "openapi"))
-    return openapi, Path(shutil.copytree(ROOT / "generated", folder / "generated"))
+    """Make openapi/ and generated/ from the schema of the tests, for tests that change them. Returns both folders."""
+    openapi = stored_schemas(folder)
+    return openapi, Path(shutil.copytree(GENERATED, folder / "generated"))
 
 
 def new_size(operation: dict[str, Any]) -> None:

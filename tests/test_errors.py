@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 import aimlapi_images
-import aimlapi_rest.models
+import aimlapi_rest.fields
 from aimlapi_images import errors
 from aimlapi_images.errors import ImageError
 from aimlapi_images.orders import schema
@@ -49,7 +49,7 @@ def test_public_names_exist_and_others_do_not() -> None:
 def test_types_of_fields_have_the_schemas_values() -> None:
     assert get_args(aimlapi_images.Size) == tuple(schema.generation_request()["properties"]["size"]["enum"])
     for name in aimlapi_images._VALUES:
-        assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.models, f"ImageGenerationRequest{name}")
+        assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.fields, name)
 
 
 EVERY: dict[type[ImageError], dict[str, Any]] = {

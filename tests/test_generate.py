@@ -80,7 +80,8 @@ async def test_every_parameter_is_sent_under_its_own_name() -> None:
         output_format="webp",
         output_compression=40,
         response_format="b64_json",
-        options={"n": 1, "user": "someone", "seed": None},
+        options={"n": 1, "seed": None},
+        extra_body={"user": "someone"},
     )
 
     parameters = {

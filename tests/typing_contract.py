@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import BinaryIO, TextIO, assert_type
+from typing import BinaryIO, TextIO, Unpack, assert_type
 
 import httpx
 from PIL.Image import Image
 
 from aimlapi_images import (
+    EditOptions,
     Event,
     GeneratedImage,
+    GenerateOptions,
     ImageClient,
     ImageInput,
     LogPage,
@@ -32,7 +34,7 @@ from aimlapi_images import (
 async def generate() -> None:
     async with ImageClient("key", base_url="https://api.aimlapi.com", timeout=30) as client:
         assert_type(client, ImageClient)
-        image = await client.generate("x", size="1536x1024", quality="low", options={"user": "me"}, to=Path("x"))
+        image = await client.generate("x", size="1536x1024", quality="low", options={"n": 1}, to=Path("x"))
         assert_type(image, GeneratedImage)
         assert_type(await asyncio.gather(*(client.generate(p) for p in "ab")), list[GeneratedImage])
         assert_type(image.usage, Usage)
@@ -43,8 +45,9 @@ async def generate() -> None:
         assert_type(await client.fetch("https://images.example/fox", to="fox", overwrite=True), GeneratedImage)
         assert_type([page async for page in client.log_pages(period="day", status="failed")], list[LogPage])
 
-        await client.generate("x", size="1x1")  # type: ignore[arg-type]
-        await client.generate("x", background="clear")  # type: ignore[arg-type]
+        # Any text, for other models: what the model does not accept is refused before it is sent.
+        await client.generate("x", model="acme/new", size="1792x1024", quality="hd", extra_body={"user": "me"})
+        await client.generate("x", size=1024)  # type: ignore[arg-type]
         await client.generate("x", output_compression="9")  # type: ignore[arg-type]
         await client.generate("x", "1024x1024")  # type: ignore[call-arg]
 
@@ -62,13 +65,33 @@ async def edit(client: ImageClient, picture: Image, file: BinaryIO, text: TextIO
     await client.edit("x", day)  # type: ignore[call-arg]
     await client.edit("x", image=5)  # type: ignore[arg-type]
     await client.edit("x", image=text)  # type: ignore[arg-type]
-    await client.edit("x", image=day, size="1x1")  # type: ignore[arg-type]
+    await client.edit("x", image=day, size=1)  # type: ignore[arg-type]
     await client.edit("x", image=day, moderation="low")  # type: ignore[call-arg]
 
 
 async def values(client: ImageClient, size: Size, quality: Quality, output_format: OutputFormat) -> None:
     await client.generate("x", size=size, quality=quality, output_format=output_format)
     await client.edit("x", image=b"", size=size, quality=quality, output_format=output_format)
+
+
+async def generated(client: ImageClient, prompt: str, **options: Unpack[GenerateOptions]) -> GeneratedImage:
+    return await client.generate(prompt, **options)
+
+
+async def edited(client: ImageClient, prompt: str, **options: Unpack[EditOptions]) -> GeneratedImage:
+    return await client.edit(prompt, image="a.png", **options)
+
+
+async def configured(client: ImageClient) -> None:
+    config: GenerateOptions = {"size": "1792x1024", "to": "x", "extra_body": {"user": "me"}, "moderation": None}
+    await client.generate("x", **config)
+    await generated(client, "x", **config)
+    await generated(client, "x", quality="low", deadline=5)
+    await edited(client, "x", mask=b"", size="1024x1024")
+
+    await generated(client, "x", sise="1024x1024")  # type: ignore[call-arg]
+    config["size"] = 5  # type: ignore[typeddict-item]
+    await client.edit("x", image=b"", **config)  # type: ignore[misc]
 
 
 def observers() -> None:

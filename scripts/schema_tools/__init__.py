@@ -5,9 +5,11 @@ normalize   repair the structural defects of published schemas
 keywords    repair single keywords
 overlay     apply the corrections in overlay.yaml
 merge       combine the schemas of several models into one document
+templates   change the code generator's templates
 generator   build the document, run the code generator, compare, install
 diff        compare two versions of a schema
 report      render a comparison; compare the signatures of two generated packages
+facade      what the facade takes from the schema: what to change in it by hand
 update      store new or changed schemas
 """
 

@@ -67,6 +67,7 @@ def _form(form: Document, document: Document) -> Document:
             "max_bytes": field.get("items", field)["maxLength"],
             "media_types": [each.strip() for each in rules["contentType"].split(",")],
         }
+    schema.pop("oneOf", None)  # alternatives of files
     return {"fields": {**schema, "properties": fields, "required": required}, "files": files}
 
 

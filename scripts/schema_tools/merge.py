@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 from schema_tools import Document, Notes, SchemaError
@@ -42,6 +42,25 @@ def _models(body: Document) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
+def follow_published(ours: Iterable[Document], published: Iterable[Document]) -> None:
+    """Take type, values and limits of fields marked with `x-follows` from the published schema of the same model.
+
+    The mark is the path of the published request. A field that is not published any more keeps its own.
+    """
+    requests = [
+        (path, body) for each in published for path, _, operation in operations(each) for body in bodies(operation)
+    ]
+    for body in (body for document in ours for _, _, operation in operations(document) for body in bodies(operation)):
+        models = set(_models(body))
+        for name, field in body.get("properties", {}).items():
+            for path, request in requests:
+                if path == field.get("x-follows") and models & set(_models(request)) and name in request["properties"]:
+                    own = {key: field[key] for key in ("description", "x-source", "x-follows") if key in field}
+                    body["properties"][name] = {**copy.deepcopy(request["properties"][name]), **own}
+                    if "x-api-default" not in field:
+                        body["properties"][name].pop("x-api-default", None)
+
+
 def name_requests(documents: list[Document]) -> None:
     """Give the request of each model a title, which becomes the name of its class.
 
@@ -55,7 +74,7 @@ def name_requests(documents: list[Document]) -> None:
                 models = _models(body)
                 if not (number == 0 and path == GENERATIONS) and (models or "title" in body):
                     words = [*models[:1], *([] if path == GENERATIONS else [_tail(path)]), "request"]
-                    body["title"] = _free("".join(map(_pascal, words)), taken)
+                    body["title"] = _free("".join(map(pascal, words)), taken)
                 if "title" in body:
                     taken.add(body["title"].lower())
 
@@ -64,7 +83,7 @@ def _tail(path: str) -> str:
     return path.removeprefix("/v1").removeprefix("/images").removeprefix("/generations")
 
 
-def _pascal(text: str) -> str:
+def pascal(text: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", text))
 
 

@@ -17,9 +17,6 @@ _HEADINGS: Final[dict[Kind, str]] = {
     "additive": "Additive",
     "documentation": "Documentation only",
 }
-# Arguments of `ImageClient.generate` that are not fields, and fields that are passed in `options`.
-_NO_FIELDS: Final = ("self", "options", "to", "deadline", "order")
-_IN_OPTIONS: Final = ("n",)
 _REST: Final = "additional_properties"
 UNCHANGED, ADDITIVE, BREAKING, UNUSABLE = range(4)
 
@@ -159,34 +156,3 @@ def _signature(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:
             yield f"{module}.asyncio", f"({ast.unparse(node.args)})"
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript()):
             yield name, f" = {ast.unparse(node.value)}"
-
-
-def follow_up(facade: Path, package: Path, primary: str = "ImageGenerationRequest") -> list[str]:
-    """List what to change by hand in the facade: missing arguments, and names that no longer exist."""
-    known = signatures(package)
-    lines = [
-        f"{file.name} imports {name}, which is gone"
-        for file in sorted(facade.rglob("*.py"))
-        for name in _imported_models(file)
-        if name not in known
-    ]
-    arguments = _arguments(facade / "client.py", "generate")
-    fields = {name.partition(".")[2] for name in known if name.startswith(f"{primary}.")}
-    if missing := sorted(fields - arguments - set(_IN_OPTIONS)):
-        lines.append(f"ImageClient.generate has no argument for {', '.join(missing)}: until then, options= carries it")
-    if surplus := sorted(arguments - fields - set(_NO_FIELDS)):
-        lines.append(f"ImageClient.generate has an argument for {', '.join(surplus)}, which is no field any more")
-    return lines
-
-
-def _imported_models(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "aimlapi_rest.models":
-            yield from (alias.name for alias in node.names)
-
-
-def _arguments(file: Path, method: str) -> set[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == method:
-            return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
-    return set()

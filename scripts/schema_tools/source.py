@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +17,8 @@ import httpx
 import yaml
 
 from schema_tools import Document, SchemaError
+from schema_tools.merge import models_of
+from schema_tools.normalize import normalize
 
 SOURCES: Final = "sources.yaml"
 _HEAD: Final = """\
@@ -114,12 +116,20 @@ def _read_body(answer: httpx.Response, url: str, deadline: float) -> bytes:
     return bytes(body)
 
 
-def find_schema(text: str, *, path: str | None = None) -> Document:
+def find_schema(
+    text: str,
+    *,
+    path: str | None = None,
+    model: str | None = None,
+    prefer: Callable[[Document], bool] = lambda document: False,
+) -> Document:
     """Find the OpenAPI document in a text: JSON, YAML, or a code block of a Markdown page.
 
     Args:
         text: The whole text.
-        path: If there are several documents, take the one that describes this path.
+        path: Take only a document that describes this path.
+        model: Take only a document that describes this model.
+        prefer: If there are several documents, take the one that this holds for.
 
     Raises:
         SourceError: The text has no document, several, or an incomplete one.
@@ -138,13 +148,30 @@ def find_schema(text: str, *, path: str | None = None) -> Document:
             found.append(document)
     if path is not None:
         found = [document for document in found if path in document.get("paths", {})]
+    if model is not None:
+        found = [document for document in found if model in described_models(document)]
     if not found:
-        about = f" for {path}" if path else ""
-        raise SourceError(f"the source has no OpenAPI document{about} in it")
+        about = " and ".join(filter(None, [path, model]))
+        raise SourceError(f"the source has no OpenAPI document{' for ' if about else ''}{about} in it")
+    if len(found) > 1 and len(preferred := list(filter(prefer, found))) == 1:
+        return preferred[0]
     if len(found) > 1:
-        what = "; ".join(", ".join(document.get("paths") or ["no path"]) for document in found)
-        raise SourceError(f"the source has {len(found)} schemas: choose one with --path ({what})")
+        what = "; ".join(map(_use, found))
+        raise SourceError(f"the source has {len(found)} schemas: choose one with --path or --model ({what})")
     return found[0]
+
+
+def described_models(document: Document) -> tuple[str, ...]:
+    """The models that a published schema describes; none if it cannot be repaired."""
+    try:
+        return models_of(normalize(document, "").document)
+    except SchemaError:
+        return ()
+
+
+def _use(document: Document) -> str:
+    models = ", ".join(described_models(document))
+    return ", ".join(document.get("paths") or ["no path"]) + (f" for {models}" if models else "")
 
 
 def _documents(text: str) -> Iterator[Document]:
@@ -241,10 +268,12 @@ def read_schema(path: Path) -> Document:
     """Read a stored schema.
 
     Raises:
-        SchemaError: The file is not a JSON object.
+        SchemaError: The file cannot be read, or is not a JSON object.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SchemaError(f"{path.name} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise SchemaError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(document, dict):

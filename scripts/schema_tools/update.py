@@ -13,12 +13,23 @@ import yaml
 
 from schema_tools import Document, SchemaError
 from schema_tools.diff import Change, compare
+from schema_tools.facade import follow_up
 from schema_tools.generator import PACKAGE, ROOT, generate, install
 from schema_tools.merge import models_of, operations
 from schema_tools.normalize import GENERATIONS, Normalized, normalize
 from schema_tools.overlay import apply_overlay
-from schema_tools.report import Outcome, Report, changed_signatures, follow_up, signatures
-from schema_tools.source import SourceError, find_schema, is_url, read_schema, read_source, read_sources, write_sources
+from schema_tools.report import Outcome, Report, changed_signatures, signatures
+from schema_tools.source import (
+    SourceError,
+    described_models,
+    find_schema,
+    is_url,
+    read_schema,
+    read_source,
+    read_sources,
+    schema_files,
+    write_sources,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,8 +53,16 @@ class Candidate:
     name: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class Choice:
+    """Which schema to take from a source with several: the one with this path, and for this model."""
+
+    path: str | None = None
+    model: str | None = None
+
+
 def compare_stored(
-    folder: Path, output: Path, sources: list[str], path: str | None, *, write: bool
+    folder: Path, output: Path, sources: list[str], choice: Choice, *, write: bool
 ) -> tuple[list[Report], Outcome | None]:
     """Compare stored schemas with their sources, and replace those that changed if `write` is set.
 
@@ -51,7 +70,7 @@ def compare_stored(
         folder: The folder with the schemas.
         output: The folder with the generated package.
         sources: Paths, URLs or `-`; if empty, the stored URLs.
-        path: The path to look for in a source with several schemas.
+        choice: Which schema to take from a source with several.
         write: Whether to store changed schemas and regenerate the package.
 
     Raises:
@@ -62,13 +81,14 @@ def compare_stored(
     stored = read_sources(folder)
     if sources:
         known = _stored_documents(folder)
-        read = [_read(source, path) for source in sources]
+        read = [_read(source, choice) for source in sources]
         candidates = [attrs.evolve(each, name=_replaced(each, stored, known)) for each in read]
         names = [each.name for each in candidates]
         if twice := [name for number, name in enumerate(names) if name in names[:number]]:
             raise SourceError(f"several sources for {twice[0]}: name one")
     elif any(stored.values()):
-        candidates = [attrs.evolve(_read(url, path), name=name) for name, url in stored.items() if url]
+        known = _stored_documents(folder)
+        candidates = [attrs.evolve(_read(url, choice, known[name]), name=name) for name, url in stored.items() if url]
     else:
         raise SourceError("no URL is stored (sources.yaml): name a SOURCE")
     reports = [examine(folder, candidate) for candidate in candidates]
@@ -76,15 +96,25 @@ def compare_stored(
     return reports, store(folder, output, changed) if write and changed else None
 
 
-def add(folder: Path, output: Path, sources: list[str], path: str | None) -> tuple[list[Report], Outcome | None]:
-    """Store the schemas of further models and regenerate the package. For arguments and errors see `compare_stored`."""
+def add(folder: Path, output: Path, sources: list[str], choice: Choice) -> tuple[list[Report], Outcome | None]:
+    """Store the schemas of further models and regenerate the package. For arguments and errors see `compare_stored`.
+
+    A schema that would not be used, as one of ours describes its requests, is refused.
+    """
+    ours = _described_by_us(folder)
     known = _stored_documents(folder)
     taken = {file.name for file in folder.iterdir()}
     candidates: list[Candidate] = []
-    for candidate in [_read(source, path) for source in sources]:
+    for candidate in [_read(source, choice) for source in sources]:
         if found := _describing(candidate, known):
             what = f"{found[0]} describes it already; take --write to change that"
             raise SourceError(f"{candidate.source} is for {', '.join(candidate.models)}: {what}")
+        places = [f"{method.upper()} {path}" for path, method, _ in operations(candidate.document)]
+        if all(place in ours for place in places):
+            raise SourceError(
+                f"{candidate.source} would not be used: {ours[places[0]]} describes {places[0]} for every model. "
+                "Requests for models that it does not list are sent unchecked; list a model there that has its fields"
+            )
         name = _file_name(candidate.models[0], set(candidate.document["paths"]), taken)
         taken.add(name)
         known[name] = candidate.document
@@ -101,9 +131,25 @@ def _stored_documents(folder: Path) -> dict[str, Document]:
     return {name: normalize(read_schema(folder / name), name).document for name in read_sources(folder)}
 
 
-def _read(source: str, path: str | None) -> Candidate:
+def _described_by_us(folder: Path) -> dict[str, str]:
+    """The operations of our own schemas, with the names of the files."""
+    published = read_sources(folder)
+    ours = [file for file in schema_files(folder) if file.name not in published]
+    return {f"{method.upper()} {path}": file.name for file in ours for path, method, _ in operations(read_schema(file))}
+
+
+def _read(source: str, choice: Choice, stored: Document | None = None) -> Candidate:
+    """Read a source. If it has several schemas, take the one for the same requests as the stored one."""
+
+    def replaces(document: Document) -> bool:
+        known = stored or {"paths": {}}
+        paths = [each for path in document.get("paths", ()) for each in (path, f"/v1{path}")]
+        return not {*paths}.isdisjoint(known["paths"]) and not {*described_models(document)}.isdisjoint(
+            models_of(known)
+        )
+
     try:
-        schema = find_schema(read_source(source), path=path)
+        schema = find_schema(read_source(source), path=choice.path, model=choice.model, prefer=replaces)
         normalized = normalize(schema, "the schema")
     except (SourceError, SchemaError) as error:
         raise SourceError(str(error) if source in str(error) else f"{source}: {error}") from error
@@ -194,7 +240,7 @@ def store(folder: Path, output: Path, candidates: list[Candidate]) -> Outcome:
         before = signatures(output / PACKAGE)
         outcome = Outcome(
             signatures=changed_signatures(before, signatures(fresh)),
-            facade=follow_up(ROOT / "src" / "aimlapi_images", fresh),
+            facade=follow_up(ROOT, fresh),
             notes=notes,
         )
         for name in (*(candidate.name for candidate in candidates), "sources.yaml"):

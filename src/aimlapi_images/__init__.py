@@ -39,14 +39,10 @@ if TYPE_CHECKING:
     )
     from aimlapi_images.events import Event, Observer, ThrottleState
     from aimlapi_images.models import Balance, GeneratedImage, LogEntry, LogPage, Spending, Usage
+    from aimlapi_images.options import EditOptions, GenerateOptions
     from aimlapi_images.orders.image_input import ImageInput
     from aimlapi_images.orders.mask import mask_from_box, mask_from_luminance
-    from aimlapi_rest.models import ImageGenerationRequestBackground as Background
-    from aimlapi_rest.models import ImageGenerationRequestModeration as Moderation
-    from aimlapi_rest.models import ImageGenerationRequestOutputFormat as OutputFormat
-    from aimlapi_rest.models import ImageGenerationRequestQuality as Quality
-    from aimlapi_rest.models import ImageGenerationRequestResponseFormat as ResponseFormat
-    from aimlapi_rest.models import ImageGenerationRequestSize as Size
+    from aimlapi_rest.fields import Background, Moderation, OutputFormat, Quality, ResponseFormat, Size
 
 __all__ = [
     "APIStatusError",
@@ -61,7 +57,9 @@ __all__ = [
     "DeadlineExceededError",
     "DecodeError",
     "DownloadError",
+    "EditOptions",
     "Event",
+    "GenerateOptions",
     "GeneratedImage",
     "ImageClient",
     "ImageError",
@@ -96,7 +94,9 @@ __all__ = [
 _HOMES = {
     "Balance": "models",
     "Budget": "dispatch.budget",
+    "EditOptions": "options",
     "Event": "events",
+    "GenerateOptions": "options",
     "GeneratedImage": "models",
     "ImageClient": "client",
     "ImageInput": "orders.image_input",
@@ -112,7 +112,7 @@ _HOMES = {
     "mask_from_luminance": "orders.mask",
 }
 
-# Types of request fields, from the generated models and so from the schema.
+# Types of request fields, which are generated from the schema.
 _VALUES = ("Background", "Moderation", "OutputFormat", "Quality", "ResponseFormat", "Size")
 
 
@@ -123,7 +123,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _VALUES:
-            value = getattr(import_module("aimlapi_rest.models"), f"ImageGenerationRequest{name}")
+            value = getattr(import_module("aimlapi_rest.fields"), name)
         else:
             value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
         globals()[name] = value

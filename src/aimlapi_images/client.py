@@ -42,20 +42,8 @@ from aimlapi_images.orders.order import new_fetch
 from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:  # a value that the schema no longer has must not keep the rest from loading
-    from aimlapi_rest.models import (
-        GetLogsLogStatus,
-        ImageEditRequestBackground,
-        ImageEditRequestOutputFormat,
-        ImageEditRequestQuality,
-        ImageEditRequestResponseFormat,
-        ImageEditRequestSize,
-        ImageGenerationRequestBackground,
-        ImageGenerationRequestModeration,
-        ImageGenerationRequestOutputFormat,
-        ImageGenerationRequestQuality,
-        ImageGenerationRequestResponseFormat,
-        ImageGenerationRequestSize,
-    )
+    from aimlapi_rest.fields import Background, Moderation, OutputFormat, Quality, ResponseFormat, Size
+    from aimlapi_rest.models import GetLogsLogStatus
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
@@ -169,14 +157,15 @@ class ImageClient:
         prompt: str,
         *,
         model: str = DEFAULT_MODEL,
-        size: ImageGenerationRequestSize | None = None,
-        quality: ImageGenerationRequestQuality | None = None,
-        background: ImageGenerationRequestBackground | None = None,
-        moderation: ImageGenerationRequestModeration | None = None,
-        output_format: ImageGenerationRequestOutputFormat | None = None,
+        size: Size | str | None = None,
+        quality: Quality | str | None = None,
+        background: Background | str | None = None,
+        moderation: Moderation | str | None = None,
+        output_format: OutputFormat | str | None = None,
         output_compression: int | None = None,
-        response_format: ImageGenerationRequestResponseFormat | None = None,
+        response_format: ResponseFormat | str | None = None,
         options: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         deadline: float | None = None,
@@ -187,17 +176,18 @@ class ImageClient:
         Limits come from the published schema (`openapi/` in the source), and are checked before anything is sent.
 
         Args:
-            prompt: What the image shows, up to 32,000 characters.
+            prompt: What the image shows.
             model: The model. Requests for a model that the schema does not describe are sent unchecked.
             size: Width x height in pixels.
             quality: Higher quality takes longer and costs more.
             background: `transparent` needs the output format png or webp.
             moderation: How strict the content moderation is.
             output_format: The image's format. If `None`, the extension of `to` decides, if it is an image's.
-            output_compression: 0 to 100, for jpeg and webp.
+            output_compression: In percent, for jpeg and webp.
             response_format: Whether the API sends the image itself or a URL. The result is the same, as a URL is
                 fetched at once.
-            options: Further fields of the request, by name.
+            options: Further fields of the model's request, by name. A field that the model does not have is refused.
+            extra_body: Fields to send unchecked, such as one that the API has and the schema lacks.
             to: Write the image to this file, whole or not at all; the extension follows the format. A path that
                 cannot be written, or that exists, is refused before anything is sent.
             overwrite: Replace the file if it exists.
@@ -231,7 +221,14 @@ class ImageClient:
             "response_format": response_format,
         }
         new = new_generation(
-            prompt, model=model, parameters=parameters, options=options, to=to, overwrite=overwrite, order=order
+            prompt,
+            model=model,
+            parameters=parameters,
+            options=options,
+            extra_body=extra_body,
+            to=to,
+            overwrite=overwrite,
+            order=order,
         )
         return await self._pipeline.run(new, self._deadline(deadline))
 
@@ -242,13 +239,14 @@ class ImageClient:
         image: ImageInput | Sequence[ImageInput],
         mask: ImageInput | None = None,
         model: str = DEFAULT_MODEL,
-        size: ImageEditRequestSize | None = None,
-        quality: ImageEditRequestQuality | None = None,
-        background: ImageEditRequestBackground | None = None,
-        output_format: ImageEditRequestOutputFormat | None = None,
+        size: Size | str | None = None,
+        quality: Quality | str | None = None,
+        background: Background | str | None = None,
+        output_format: OutputFormat | str | None = None,
         output_compression: int | None = None,
-        response_format: ImageEditRequestResponseFormat | None = None,
+        response_format: ResponseFormat | str | None = None,
         options: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         to: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         deadline: float | None = None,
@@ -260,7 +258,7 @@ class ImageClient:
         the result and the errors are those of `generate`.
 
         Args:
-            prompt: What the image becomes, up to 32,000 characters.
+            prompt: What the image becomes.
             image: A path, bytes, a file opened with 'rb', a Pillow image or a `GeneratedImage`, or a list of 1 to
                 16 of them: png, jpeg or webp, each under 50 MB.
             mask: A PNG under 4 MB, of the first image's size, whose fully transparent pixels mark what is
@@ -286,6 +284,7 @@ class ImageClient:
             model=model,
             parameters=parameters,
             options=options,
+            extra_body=extra_body,
             to=to,
             overwrite=overwrite,
             order=order,

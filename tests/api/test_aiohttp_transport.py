@@ -276,6 +276,21 @@ async def test_a_body_that_is_not_read_closes_its_connection(ours: Transport) ->
     assert handler.connections == 2
 
 
+@pytest.mark.parametrize(("keepalive", "connections"), [(30, 1), (0, 2)])
+async def test_how_long_idle_connections_are_kept(make: Make, keepalive: float, connections: int) -> None:
+    handler = Answering(OK, OK)
+    transport = aiohttp_transport(keepalive=keepalive) if make is aiohttp_transport else None
+    async with (
+        server(handler) as url,
+        ImageClient(KEY, base_url=url, transport=transport, keepalive=keepalive) as client,
+    ):
+        await client.generate("x")
+        await asyncio.sleep(0)
+        await client.generate("x")
+
+    assert handler.connections == connections
+
+
 async def test_connections_are_used_again_and_as_many_as_it_takes(make: Make) -> None:
     together = asyncio.Barrier(16)
     connections = 0

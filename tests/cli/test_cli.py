@@ -210,7 +210,7 @@ USAGE: list[tuple[list[str], str]] = [
     (["x", "--output-compression", "101"], "101 is not in the range 0<=x<=100"),
     (["x", "--colour", "red"], "No such option"),
     (["x", "--field", "seed"], "'seed' is not NAME=VALUE"),
-    (["x", "--emulator", "--field", "sizes=1x1"], "sizes in options is not a field of this model: did you mean size?"),
+    (["x", "--emulator", "--field", "stream=true"], "cannot set stream: then the API would answer with a stream"),
     (["", "--emulator"], "prompt is empty"),
     (["x" * 32_001, "--emulator"], "prompt must have at most 32,000 characters"),
     (["x", "--emulator", "--background", "transparent", "--output-format", "jpeg"], "needs output_format"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from typing import Any
 
 import schemathesis
@@ -10,7 +10,7 @@ from hypothesis import settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from aimlapi_images.orders import schema
-from conftest import KEY, ROOT
+from conftest import DOCUMENT, KEY
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 SOME = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -22,7 +22,7 @@ def contract(*, edits: bool) -> dict[str, Any]:
     Without the rules for the request id: the API drops a wrong one, rather than refuse the request. And with the
     rule that a field that the model lacks is refused.
     """
-    document: dict[str, Any] = json.loads((ROOT / "generated/aimlapi_rest/openapi.json").read_text(encoding="utf-8"))
+    document = copy.deepcopy(DOCUMENT)
     paths = document["paths"]
     document["paths"] = {path: paths[path] for path in paths if (path == schema.EDITS_PATH) == edits}
     for path in {schema.EDITS_PATH, schema.GENERATIONS_PATH} & document["paths"].keys():

@@ -25,7 +25,7 @@ SIZE = (1536, 1024)
 
 @pytest.fixture
 def http(emulator_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=emulator_url, headers=HEADERS) as client:
+    with httpx.Client(base_url=emulator_url, headers=HEADERS, timeout=60) as client:
         yield client
 
 
@@ -67,7 +67,7 @@ def test_a_response_has_the_documented_form(http: httpx.Client) -> None:
         "meta": {"usage": {"credits_used": 26_000, "usd_spent": 0.013}},
     }
     assert answer.headers["x-aimlapi-usd-spent"] == "0.013"
-    image = httpx.get(url)
+    image = httpx.get(url, timeout=60)
     assert image.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(image.content)).size == SIZE
 
@@ -105,7 +105,7 @@ def test_an_edit_without_a_size_returns_a_size_of_the_model(
 
 def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store, "_BYTES_KEPT", 1)
-    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS) as http:
+    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS, timeout=60) as http:
         urls = [ask(http, {"image": part(BLUE)}, prompt=prompt).json()["data"][0]["url"] for prompt in "ab"]
 
         assert [http.get(url).status_code for url in urls] == [404, 200]

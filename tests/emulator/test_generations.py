@@ -27,7 +27,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture
 def http(emulator_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=emulator_url, headers=HEADERS) as client:
+    with httpx.Client(base_url=emulator_url, headers=HEADERS, timeout=60) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ def test_the_path_works_without_v1(http: httpx.Client) -> None:
 def test_images_are_fetched_without_a_key(http: httpx.Client) -> None:
     url = ask(http).json()["data"][0]["url"]
 
-    image = httpx.get(url)
+    image = httpx.get(url, timeout=60)
 
     assert image.headers["content-type"] == "image/png"
     assert picture(image.content).size == (1024, 1024)
@@ -96,7 +96,7 @@ def test_images_are_fetched_without_a_key(http: httpx.Client) -> None:
 
 def test_old_urls_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store, "_IMAGES_KEPT", 2)
-    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS) as http:
+    with emulator.serve() as running, httpx.Client(base_url=running.base_url, headers=HEADERS, timeout=60) as http:
         urls = [ask(http, prompt=prompt, quality="low").json()["data"][0]["url"] for prompt in "abc"]
         found = [http.get(url).status_code for url in urls]
 

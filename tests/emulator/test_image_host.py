@@ -22,7 +22,7 @@ def running() -> Iterator[RunningEmulator]:
 
 @pytest.fixture(scope="module")
 def url(running: RunningEmulator) -> str:
-    answer = httpx.post(f"{running.base_url}/v1/images/generations", json=BODY, headers=AUTH)
+    answer = httpx.post(f"{running.base_url}/v1/images/generations", json=BODY, headers=AUTH, timeout=60)
     url: str = answer.json()["data"][0]["url"]
     return url
 

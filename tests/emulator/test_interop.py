@@ -60,7 +60,7 @@ async def test_the_openai_sdk_generates(running: RunningEmulator, response_forma
 
 
 async def fetched(url: str | None) -> bytes:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         return (await http.get(str(url))).content
 
 

@@ -27,7 +27,7 @@ def running() -> Iterator[RunningEmulator]:
 
 def order(running: RunningEmulator, prompt: str, **headers: str) -> httpx.Response:
     body = {"model": "openai/gpt-image-1-5", "prompt": prompt}
-    return httpx.post(f"{running.base_url}/v1/images/generations", json=body, headers={**AUTH, **headers})
+    return httpx.post(f"{running.base_url}/v1/images/generations", json=body, headers={**AUTH, **headers}, timeout=60)
 
 
 def test_the_page_escapes_what_it_shows_and_allows_nothing_foreign(running: RunningEmulator) -> None:

@@ -90,7 +90,7 @@ def open_files() -> int:
 
 
 def order(base_url: str) -> int:
-    return httpx.post(base_url + PATH, json=BODY, headers=AUTH).status_code
+    return httpx.post(base_url + PATH, json=BODY, headers=AUTH, timeout=60).status_code
 
 
 def test_two_emulators_and_a_restart_leave_nothing_behind() -> None:

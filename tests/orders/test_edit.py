@@ -54,8 +54,10 @@ MODEL = "openai/gpt-image-1-5"
         (lambda: {"options": {"image": "y"}}, "options cannot set image: pass it as an argument"),
         (lambda: {"options": {"image[]": "y"}}, r"options cannot set image\[\]"),
         (lambda: {"options": {"mask": "y"}}, "options cannot set mask"),
-        (lambda: {"options": {"tags": ["a"]}}, r"tags must be text, a finite number, true or false, got \['a'\]"),
-        (lambda: {"options": {"share": float("nan")}}, "field 'share' cannot be sent: .*float"),
+        (lambda: {"extra_body": {"tags": ["a"]}}, r"tags must be text, a finite number, true or false, got \['a'\]"),
+        (lambda: {"extra_body": {"tags": None}}, "tags must be text, a finite number, true or false, got None"),
+        (lambda: {"extra_body": {"share": float("nan")}}, "field 'share' cannot be sent: .*float"),
+        (lambda: {"extra_body": {"mask": "y"}}, "extra_body cannot set mask: pass it as an argument"),
         (lambda: {"deadline": 0}, "deadline"),
     ],
 )
@@ -73,7 +75,7 @@ async def test_an_invalid_request_does_not_use_up_a_file_object() -> None:
     file = io.BytesIO(plain())
 
     with pytest.raises(InvalidRequestError, match="size"):
-        await client.edit("x", image=file, size="1x1")  # type: ignore[arg-type]
+        await client.edit("x", image=file, size="1x1")
 
     assert file.tell() == 0
 
@@ -84,7 +86,7 @@ async def test_only_masks_need_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     client, script = scripted()
 
     await client.edit("x", image=image)
-    with pytest.raises(InvalidRequestError, match=r'masks need Pillow: pip install "aimlapi-images\[images\]"'):
+    with pytest.raises(InvalidRequestError, match='a mask needs the extra "images"'):
         await client.edit("x", image=image, mask=drawn)
 
     assert len(script.requests) == 1

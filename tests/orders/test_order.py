@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import ValidationError
 
 from aimlapi_images import InvalidRequestError
 from aimlapi_images.orders.edit import new_edit
@@ -52,7 +53,22 @@ async def build(request: pytest.FixtureRequest, threads: Threads) -> Any:
         ({"parameters": {"size": "1024x1024"}, "options": {"size": "1024x1536"}}, "options cannot set size: pass it"),
         ({"options": {"prompt": "y"}}, "options cannot set prompt: pass it as an argument"),
         ({"options": {"model": "y"}}, "options cannot set model"),
-        ({"options": {"output_fromat": "png"}}, "output_fromat .* not a field of this model: did you mean output_for"),
+        (
+            {"options": {"output_fromat": "png"}},
+            r"does not have output_fromat \(did you mean output_format\?\); its fi",
+        ),
+        ({"options": {"style": "x", "user": "me"}}, "does not have style, user; its fields are prompt, .*extra_body"),
+        ({"options": {"a\nb": "x"}}, r"does not have a\\nb; its fields"),
+        ({"options": {"x" * 1000: "x"}}, r"does not have x+\.\.\.; its fields"),
+        ({"options": {"stream": True}}, "options cannot set stream: then the API would answer with a stream"),
+        ({"extra_body": {"stream": False}}, "extra_body cannot set stream: then the API would"),
+        ({"extra_body": {"partial_images": 2}, "model": "acme/new"}, "extra_body cannot set partial_images: then"),
+        ({"extra_body": {"model": "y"}}, "extra_body cannot set model: pass it as an argument"),
+        ({"extra_body": {"size": "7x7"}, "parameters": {"size": "7x7"}}, "extra_body cannot set size: pass it as"),
+        ({"extra_body": {"n": 1}, "options": {"n": 1}}, "extra_body cannot set n: pass it as an argument"),
+        ({"extra_body": {"prompt": "x"}, "prompt": ""}, "extra_body cannot set prompt"),
+        ({"extra_body": "x"}, "extra_body must be a mapping from field names to values, got 'x'"),
+        ({"extra_body": {"a\ud800": "x"}}, r"field 'a\\ud800' cannot be sent: .*surrogates"),
         ({"options": {"a\ud800": "x"}}, r"field 'a\\ud800' cannot be sent: .*surrogates"),
         ({"options": {"seed": 10**5000}}, "field 'seed' cannot be sent"),
         ({"parameters": {"output_compression": 10**5000}}, "field 'output_compression' cannot be sent"),
@@ -86,6 +102,21 @@ async def test_an_unknown_model_has_no_limits(build: Any) -> None:
 
     assert len(order.prompt) == 40_000
     assert order.parameters == {"model": "acme/new", "size": "7x7"}
+
+
+async def test_fields_of_an_extra_body_count_as_fields_of_the_order(build: Any, tmp_path: Path) -> None:
+    order = await build(extra_body={"output_format": "jpg", "n": 3, "user": "me"}, to=tmp_path / "fox.png")
+
+    assert order.parameters == {"model": MODEL, "output_format": "jpg", "n": 3, "user": "me"}
+    assert (order.target, order.images_expected) == (tmp_path.resolve() / "fox.jpg", 3)
+
+
+@pytest.mark.parametrize("wrong", [{"size": "7x7"}, {"n": "many"}])
+async def test_the_tests_notice_a_body_that_the_document_forbids(build: Any, wrong: dict[str, Any]) -> None:
+    order = await build(extra_body=wrong)
+
+    with pytest.raises(ValidationError):
+        order.request("o.1")
 
 
 async def test_the_longest_prompt_and_id_are_accepted(build: Any) -> None:

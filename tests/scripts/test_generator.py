@@ -14,9 +14,11 @@ import pytest
 
 import regenerate
 from conftest import ROOT
-from published import changed, fields_of
-from schema_tools import generator
+from own_schema import stored_schemas
+from published import changed, fields_of, schema
+from schema_tools import SchemaError, generator, templates
 from schema_tools.generator import build_document, install, report_drift
+from schema_tools.json_schema import request_schemas
 
 COMMITTED = ROOT / "generated" / "aimlapi_rest"
 OFFLINE = """
@@ -31,7 +33,7 @@ sys.addaudithook(refuse)
 @pytest.fixture
 def openapi(tmp_path: Path) -> Path:
     """A copy of openapi/ to change."""
-    return Path(shutil.copytree(ROOT / "openapi", tmp_path / "openapi"))
+    return stored_schemas(tmp_path)
 
 
 def test_the_committed_client_is_reproduced_offline_and_with_any_tools_on_the_path(
@@ -122,8 +124,8 @@ def test_missing_and_malformed_schemas_are_errors(openapi: Path, capsys: pytest.
     assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
     (openapi / "gpt-image-1-5.json").write_text("[]")
     assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
-    for schema in openapi.glob("*.json"):
-        schema.unlink()
+    for file in openapi.glob("*.json"):
+        file.unlink()
     assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
     (openapi / "sources.yaml").unlink()
     assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
@@ -133,6 +135,42 @@ def test_missing_and_malformed_schemas_are_errors(openapi: Path, capsys: pytest.
     assert "gpt-image-1-5.json is not a JSON object" in shown
     assert "sources.yaml names gpt-image-1-5.json, and there is no such file" in shown
     assert "no schema (*.json) in" in shown
+
+
+def test_a_schema_that_is_not_listed_is_an_error(openapi: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (openapi / "flux.json").write_text(json.dumps(schema("acme/flux", {"prompt": {"type": "string"}})))
+
+    assert regenerate.main(["--check", "--openapi", str(openapi)]) == 2
+    assert "sources.yaml does not list flux.json. If AI/ML API published it, list it" in capsys.readouterr().err
+
+
+def test_edits_follow_the_published_schema_where_it_has_the_field(openapi: Path) -> None:
+    def edit(operation: dict[str, Any]) -> None:
+        fields_of(operation)["size"]["enum"].append("2048x2048")
+        fields_of(operation)["output_compression"]["maximum"] = 90
+        del fields_of(operation)["response_format"]
+
+    before = request_schemas(build_document(openapi).document)["edits"]["fields"]["properties"]
+    (openapi / "gpt-image-1-5.json").write_text(json.dumps(changed(edit)), encoding="utf-8")
+
+    schemas = request_schemas(build_document(openapi).document)
+
+    generated, edited = schemas["generations"][0]["properties"], schemas["edits"]["fields"]["properties"]
+    assert edited["size"]["enum"] == generated["size"]["enum"]
+    assert (edited["size"]["enum"][-1], edited["output_compression"]["maximum"]) == ("2048x2048", 90)
+    assert edited["size"]["description"] == before["size"]["description"]
+    assert "x-api-default" not in edited["size"]
+    for own in ("n", "prompt", "response_format"):
+        assert edited[own] == before[own]
+
+
+def test_the_generators_templates_are_those_that_the_changes_are_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "_CHANGES", {"types.py.jinja": {"no such text": ""}})
+
+    with pytest.raises(SchemaError, match=r"types.py.jinja has no 'no such text'"):
+        templates.write_templates(tmp_path / "templates")
 
 
 def test_our_schemas_are_taken_as_they_are(openapi: Path) -> None:
@@ -145,7 +183,7 @@ def test_our_schemas_are_taken_as_they_are(openapi: Path) -> None:
     }
     ours = {
         "openapi": "3.0.3",
-        "info": {"title": "Ours", "version": "1"},
+        "info": {"title": "Ours", "version": "1", "x-handwritten": True},
         "paths": {"/v1/things": {"post": operation}},
         "components": {"schemas": {"Part": {"type": "object", "title": "Part"}}},
     }

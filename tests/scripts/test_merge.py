@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from published import PATH, STORED
+from own_schema import STORED
+from published import PATH
 from schema_tools import SchemaError
 from schema_tools.merge import merge, promote_titles
 

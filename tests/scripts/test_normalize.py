@@ -17,7 +17,8 @@ import pytest
 
 import update_schema
 from conftest import ROOT
-from published import PATH, STORED, changed, fields_of, project, schema
+from own_schema import STORED
+from published import PATH, changed, fields_of, project, schema
 from schema_tools.normalize import normalize
 
 PROMPT = {"prompt": {"type": "string"}}
@@ -205,7 +206,7 @@ MODELS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-# Schemas with files, at paths that `ImageClient` does not use or that a schema of ours describes.
+# A schema with files, at a path that `ImageClient` does not use.
 FILES = schema(
     "acme/files",
     {
@@ -216,8 +217,6 @@ FILES = schema(
     required=("prompt", "image"),
 )
 FILES["paths"] = dict.fromkeys(("/v1/images/variations", "/images/variations"), FILES["paths"][PATH])
-EDITS = schema("acme/edit", {**PROMPT, "image": BUFFER}, required=("prompt", "image"))
-EDITS["paths"] = {"/v1/images/edits": EDITS["paths"][PATH]}
 
 # A schema with defects that cannot be repaired.
 BROKEN = schema(
@@ -250,7 +249,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Added:
     """One client for all of the schemas above: generating takes seconds."""
     folder = tmp_path_factory.mktemp("models")
     openapi, output = project(folder)
-    documents = [*(document for _, document, _ in MODELS), FILES, EDITS, BROKEN]
+    documents = [*(document for _, document, _ in MODELS), FILES, BROKEN]
     sources = [folder / f"{number}.json" for number in range(len(documents))]
     for source, document in zip(sources, documents, strict=True):
         source.write_text(json.dumps(document), encoding="utf-8")
@@ -345,11 +344,12 @@ def test_the_client_for_all_models_passes_strict_type_checks(generated: Path, tm
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_the_request_of_the_first_model_does_not_change(generated: Path) -> None:
+def test_the_request_of_the_first_model_does_not_change(generated: Path, tmp_path: Path) -> None:
+    _, first = project(tmp_path)
     names = ("image_generation_request.py", "image_generation_request_size.py", "image_data.py")
     for name in names:
         made = ast.dump(ast.parse((generated / "aimlapi_rest/models" / name).read_text(encoding="utf-8")))
-        kept = ast.dump(ast.parse((ROOT / "generated/aimlapi_rest/models" / name).read_text(encoding="utf-8")))
+        kept = ast.dump(ast.parse((first / "aimlapi_rest/models" / name).read_text(encoding="utf-8")))
         assert made == kept, name
 
 
@@ -361,7 +361,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         "acme/counts does not have image_size; its fields are prompt, num_images",
     ),
     ("openai/gpt-image-1-5", {"num_images": 2}, "openai/gpt-image-1-5 does not have num_images"),
-    ("acme/counts", {"num_image": 2}, "num_image in options is not a field of this model: did you mean num_images?"),
+    ("acme/counts", {"num_image": 2}, "acme/counts does not have num_image (did you mean num_images?)"),
     ("acme/components", {"size": "1024x1024"}, "size must be '512x512', not '1024x1024'"),
     ("acme/branches", {"image_size": {"width": "1"}}, "image_size.width must be a whole number, not '1'"),
     ("acme/branches", {"image_size": "huge"}, "image_size must be one of 'square_hd'"),
@@ -386,7 +386,11 @@ def test_an_argument_that_is_not_a_field_of_the_model_is_refused(generated: Path
     answers = call(generated, [("x", {"model": "acme/counts", "size": "1024x1024"}), (" ", {"model": "acme/plain"})])
 
     assert answers == [
-        [None, "acme/counts does not have size; its fields are prompt, num_images"],
+        [
+            None,
+            "acme/counts does not have size; its fields are prompt, num_images. "
+            "To send a field unchecked, pass it in extra_body",
+        ],
         [None, "prompt is empty"],
     ]
 
@@ -414,13 +418,13 @@ def test_the_options_of_the_command_are_those_of_the_given_model(generated: Path
     assert "--num-images" not in first
 
 
-def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path: Path) -> None:
+def test_the_command_sends_objects_and_fields_without_an_option(generated: Path, tmp_path: Path) -> None:
     command = "import sys\nfrom aimlapi_images.cli import main\nmain(sys.argv[1:])"
     target = str(tmp_path / "fox")
 
     shown = run(
         generated, command, "generate", "A fox", "--model", "acme/branches", "--emulator", "--json", "-o", target,
-        "--image-size", '{"width": 320, "height": 200}', "--field", "new=[1]", "--field", "word=yes", "--only", "this",
+        "--image-size", '{"width": 320, "height": 200}', "--field", "only=this",
     )  # fmt: skip
 
     known = json.loads(shown)
@@ -429,8 +433,6 @@ def test_the_command_sends_objects_and_any_other_field(generated: Path, tmp_path
         "model": "acme/branches",
         "image_size": {"width": 320, "height": 200},
         "only": "this",
-        "new": [1],
-        "word": "yes",
     }
 
 
@@ -442,11 +444,6 @@ def test_files_that_are_described_as_objects_are_files(added: Added) -> None:
     assert "to_multipart" in request
     note = "ImageClient.generate() does not use POST /v1/images/variations: only aimlapi_rest.api.images has it"
     assert note in added.report
-
-
-def test_edits_are_left_to_our_own_schema(added: Added) -> None:
-    assert "POST /v1/images/edits is left to edits.json, for every model" in added.report
-    assert json.loads((added.openapi / "acme-edit-edits.json").read_text(encoding="utf-8")) == EDITS
 
 
 PLACE = "POST /v1/images/generations"

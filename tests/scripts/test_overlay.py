@@ -9,7 +9,7 @@ import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from conftest import ROOT
-from published import STORED
+from own_schema import STORED
 from schema_tools.generator import build_document
 from schema_tools.normalize import normalize
 from schema_tools.overlay import OverlayError, apply_overlay

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from own_schema import STORED
 from published import (
     PATH,
-    STORED,
     changed,
     contents,
     fields_of,
@@ -120,7 +120,7 @@ UNUSABLE: list[tuple[str, str, str]] = [
     ("paths that are none", '{"openapi": "3.0.0", "paths": 5}', "describes no operation"),
     ("YAML aliases", "openapi: 3.0.0\na: &a [1]\nb: *a\n", "YAML aliases are not followed"),
     ("too deep", '{"openapi": "3.0.0", "a": ' + "[" * 100_000, "not whole, or not JSON"),
-    ("several schemas", page(STORED) + page(chat()), r"2 schemas: choose one with --path \(/v1/images/gen"),
+    ("several schemas", page(STORED) + page(chat()), r"2 schemas: choose one with --path or --model \(/v1/images/gen"),
     ("another kind of model", json.dumps(chat()), "not for an image model: it describes POST /v1/chat/completions"),
     ("another model", json.dumps(schema("acme/new", {})), "acme/new: no stored schema describes it; take --add"),
     ("no model", json.dumps(without_model()), "names no model for POST /v1/images/generations"),
@@ -173,9 +173,9 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_stored_url_is_the_publishers_page() -> None:
-    assert read_sources(ROOT / "openapi") == {
-        "gpt-image-1-5.json": "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
-    }
+    page = "https://docs.aimlapi.com/api-references/image-models/openai/gpt-image-1-mini-1.md"
+
+    assert read_sources(ROOT / "openapi")["gpt-image-1-5.json"] == page
 
 
 @pytest.mark.parametrize(

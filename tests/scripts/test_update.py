@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import update_schema
+from own_schema import STORED
 from published import (
     PATH,
-    STORED,
     changed,
     contents,
     fields_of,
@@ -53,7 +53,7 @@ def test_writing_stores_the_schema_of_a_stored_url_and_lists_changed_signatures(
         assert "  + ImageGenerationRequest.seed: int | Unset\n" in shown
         assert "  - ImageGenerationRequestModeration\n" in shown
         assert "1536x1024']  ->  ImageGenerationRequestSize = Literal['1024x1024'" in shown
-        assert "  client.py imports ImageGenerationRequestModeration, which is gone\n" in shown
+        assert "  client.py imports Moderation, which is gone\n" in shown
         assert "  ImageClient.generate has no argument for seed: until then, options= carries it\n" in shown
         assert "  ImageClient.generate has an argument for moderation, which is no field any more\n" in shown
         assert "seed: int | Unset" in (output / "aimlapi_rest/models/image_generation_request.py").read_text()
@@ -144,6 +144,58 @@ def test_a_conflicting_schema_is_not_added(
     assert run_update(tmp_path, "--add", document=document) == 3
     assert message in capsys.readouterr().err
     assert contents(openapi) == before
+
+
+def test_an_edit_schema_that_would_not_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = schema("acme/edit", PROMPT)
+    document["paths"] = {"/v1/images/edits": document["paths"][PATH]}
+    openapi, _ = project(tmp_path)
+    before = contents(openapi)
+
+    assert run_update(tmp_path, "--add", document=document) == 3
+
+    assert "edits.json describes POST /v1/images/edits for every model" in capsys.readouterr().err
+    assert contents(openapi) == before
+
+
+def test_a_schema_beside_an_edit_schema_is_added_and_the_edits_are_left_to_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = schema("acme/both", PROMPT)
+    document["paths"]["/v1/images/edits"] = document["paths"][PATH]
+
+    assert run_update(tmp_path, "--add", document=document) == 0
+    assert "POST /v1/images/edits is left to edits.json, for every model" in capsys.readouterr().out
+
+
+def test_one_of_several_schemas_at_one_path_is_chosen_by_its_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = page(changed(new_size)) + page(schema("acme/new", PROMPT))
+
+    assert run_update(tmp_path, "--path", PATH, text=text) == 3
+    assert (
+        f"choose one with --path or --model ({PATH} for openai/gpt-image-1-5; {PATH} for acme/new)"
+        in capsys.readouterr().err
+    )
+    assert run_update(tmp_path, "--model", "openai/gpt-image-1-5", text=text) == 1
+    assert run_update(tmp_path, "--add", "--model", "acme/new", text=text) == 0
+    assert "acme-new.json" in read_sources(tmp_path / "openapi")
+    assert run_update(tmp_path, "--model", "acme/none", text=text) == 3
+    assert "no OpenAPI document for acme/none in it" in capsys.readouterr().err
+
+
+def test_a_stored_page_with_several_schemas_is_compared_by_its_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openapi, _ = project(tmp_path)
+    with serve_pages() as pages:
+        write_sources(openapi, {"gpt-image-1-5.json": f"{pages.url}/page.md"})
+        pages.answers["/page.md"] = (200, (page(schema("acme/new", PROMPT)) + page(changed(new_size))).encode())
+
+        assert run_update(tmp_path) == 1
+
+    assert capsys.readouterr().out.startswith("gpt-image-1-5.json: 1 additive\n")
 
 
 def test_two_content_types_at_one_path_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

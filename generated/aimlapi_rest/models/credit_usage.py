@@ -16,16 +16,20 @@ T = TypeVar("T", bound="CreditUsage")
 class CreditUsage:
     """
     Attributes:
-        credits_used (float): The number of tokens consumed during generation.
+        credits_used (float | None | Unset): The number of tokens consumed during generation.
         usd_spent (float | None | Unset): The cost in US dollars; 1 USD is 2,000,000 credits.
     """
 
-    credits_used: float
+    credits_used: float | None | Unset = UNSET
     usd_spent: float | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        credits_used = self.credits_used
+        credits_used: float | None | Unset
+        if isinstance(self.credits_used, Unset):
+            credits_used = UNSET
+        else:
+            credits_used = self.credits_used
 
         usd_spent: float | None | Unset
         if isinstance(self.usd_spent, Unset):
@@ -35,11 +39,9 @@ class CreditUsage:
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
-        field_dict.update(
-            {
-                "credits_used": credits_used,
-            }
-        )
+        field_dict.update({})
+        if credits_used is not UNSET:
+            field_dict["credits_used"] = credits_used
         if usd_spent is not UNSET:
             field_dict["usd_spent"] = usd_spent
 
@@ -47,8 +49,16 @@ class CreditUsage:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
-        credits_used = d.pop("credits_used")
+        d = {**src_dict}
+
+        def _parse_credits_used(data: object) -> float | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        credits_used = _parse_credits_used(d.pop("credits_used", UNSET))
 
         def _parse_usd_spent(data: object) -> float | None | Unset:
             if data is None:

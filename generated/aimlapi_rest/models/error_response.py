@@ -117,7 +117,7 @@ class ErrorResponse:
         from ..models.error_detail import ErrorDetail  # noqa: PLC0415
         from ..models.upstream_error import UpstreamError  # noqa: PLC0415
 
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_message(data: object) -> None | str | Unset:
             if data is None:

@@ -59,7 +59,7 @@ class ImageData:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_url(data: object) -> None | str | Unset:
             if data is None:

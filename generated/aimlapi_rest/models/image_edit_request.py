@@ -35,8 +35,7 @@ class ImageEditRequest:
     Attributes:
         model (ImageEditRequestModel): The model.
         prompt (str): What the image is to become.
-        image (list[File]): The images to edit or to refer to: png, jpeg or webp, each under 50 MB. One alone may come
-            as `image`, too.
+        image (list[File]): One or more images to edit or to refer to: png, jpeg or webp, each under 50 MB.
         mask (File | Unset): A PNG under 4 MB, as large as the first image. Its fully transparent pixels mark what is to
             be drawn anew.
         background (ImageEditRequestBackground | Unset): Whether the background is transparent. That needs output format
@@ -170,7 +169,7 @@ class ImageEditRequest:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
         model = check_image_edit_request_model(d.pop("model"))
 
         prompt = d.pop("prompt")

@@ -137,7 +137,7 @@ class ImageGenerationRequest:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
         model = check_image_generation_request_model(d.pop("model"))
 
         prompt = d.pop("prompt")

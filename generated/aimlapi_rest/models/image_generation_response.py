@@ -162,7 +162,7 @@ class ImageGenerationResponse:
         from ..models.image_meta import ImageMeta  # noqa: PLC0415
         from ..models.token_usage import TokenUsage  # noqa: PLC0415
 
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_data(data: object) -> list[ImageData] | None | Unset:
             if data is None:

@@ -50,7 +50,7 @@ class ImageMeta:
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.credit_usage import CreditUsage  # noqa: PLC0415
 
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_usage(data: object) -> CreditUsage | None | Unset:
             if data is None:

@@ -21,23 +21,28 @@ T = TypeVar("T", bound="RequestLog")
 class RequestLog:
     """
     Attributes:
-        data (list[RequestLogRow] | Unset): The rows. The documentation does not name the field.
+        data (list[RequestLogRow] | None | Unset): The rows. The documentation does not name the field.
         pagination (None | RequestLogPagination | Unset):
     """
 
-    data: list[RequestLogRow] | Unset = UNSET
+    data: list[RequestLogRow] | None | Unset = UNSET
     pagination: None | RequestLogPagination | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.request_log_pagination import RequestLogPagination  # noqa: PLC0415
 
-        data: list[dict[str, Any]] | Unset = UNSET
-        if not isinstance(self.data, Unset):
+        data: list[dict[str, Any]] | None | Unset
+        if isinstance(self.data, Unset):
+            data = UNSET
+        elif isinstance(self.data, list):
             data = []
-            for data_item_data in self.data:
-                data_item = data_item_data.to_dict()
-                data.append(data_item)
+            for data_type_0_item_data in self.data:
+                data_type_0_item = data_type_0_item_data.to_dict()
+                data.append(data_type_0_item)
+
+        else:
+            data = self.data
 
         pagination: dict[str, Any] | None | Unset
         if isinstance(self.pagination, Unset):
@@ -62,15 +67,29 @@ class RequestLog:
         from ..models.request_log_pagination import RequestLogPagination  # noqa: PLC0415
         from ..models.request_log_row import RequestLogRow  # noqa: PLC0415
 
-        d = dict(src_dict)
-        _data = d.pop("data", UNSET)
-        data: list[RequestLogRow] | Unset = UNSET
-        if _data is not UNSET:
-            data = []
-            for data_item_data in _data:
-                data_item = RequestLogRow.from_dict(data_item_data)
+        d = {**src_dict}
 
-                data.append(data_item)
+        def _parse_data(data: object) -> list[RequestLogRow] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                data_type_0 = []
+                _data_type_0 = data
+                for data_type_0_item_data in _data_type_0:
+                    data_type_0_item = RequestLogRow.from_dict(data_type_0_item_data)
+
+                    data_type_0.append(data_type_0_item)
+
+                return data_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[RequestLogRow] | None | Unset, data)
+
+        data = _parse_data(d.pop("data", UNSET))
 
         def _parse_pagination(data: object) -> None | RequestLogPagination | Unset:
             if data is None:

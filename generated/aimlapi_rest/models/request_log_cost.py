@@ -49,7 +49,7 @@ class RequestLogCost:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_usd(data: object) -> float | None | Unset:
             if data is None:

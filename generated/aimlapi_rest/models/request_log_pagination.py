@@ -69,7 +69,7 @@ class RequestLogPagination:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_limit(data: object) -> int | None | Unset:
             if data is None:

@@ -134,7 +134,7 @@ class RequestLogRow:
         from ..models.request_log_cost import RequestLogCost  # noqa: PLC0415
         from ..models.request_log_tokens import RequestLogTokens  # noqa: PLC0415
 
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_created(data: object) -> float | str | Unset:
             if isinstance(data, Unset):

@@ -59,7 +59,7 @@ class RequestLogTokens:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_input_(data: object) -> int | None | Unset:
             if data is None:

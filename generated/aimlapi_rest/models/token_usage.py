@@ -80,7 +80,7 @@ class TokenUsage:
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.token_details import TokenDetails  # noqa: PLC0415
 
-        d = dict(src_dict)
+        d = {**src_dict}
 
         def _parse_input_tokens(data: object) -> int | None | Unset:
             if data is None:

@@ -13,7 +13,7 @@ from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
 _KINDS_REMEMBERED: Final = 10_000
-_ARGUMENTS: Final = ("model", "prompt", "image", "mask")
+_ARGUMENTS: Final = ("model", "prompt", "image", "mask", "extra_body")
 
 
 class Checker:
@@ -66,6 +66,7 @@ async def build(fields: Mapping[str, Any], threads: Threads, **arguments: Any) -
         mask=fields.get("mask"),
         model=fields["model"],
         parameters={name: value for name, value in fields.items() if name not in _ARGUMENTS},
+        extra_body=fields.get("extra_body"),
         threads=threads,
         **arguments,
     )
@@ -74,7 +75,10 @@ async def build(fields: Mapping[str, Any], threads: Threads, **arguments: Any) -
 def build_generation(fields: Mapping[str, Any], **arguments: Any) -> Order:
     """The order of a job without images."""
     parameters = {name: value for name, value in fields.items() if name not in _ARGUMENTS}
-    return new_generation(fields.get("prompt", ""), model=fields["model"], parameters=parameters, **arguments)
+    extra = fields.get("extra_body")
+    return new_generation(
+        fields.get("prompt", ""), model=fields["model"], parameters=parameters, extra_body=extra, **arguments
+    )
 
 
 def images_expected(fields: Mapping[str, Any]) -> int:

@@ -55,7 +55,7 @@ def edit(
         from aimlapi_images.orders.mask import mask_from_box
 
         drawn = mask if mask_box is None else mask_from_box(images[0], mask_box)
-        return await client.edit(text, image=images, mask=drawn, options=fields, **call)
+        return await client.edit(text, image=images, mask=drawn, **fields, **call)
 
     return carry_out(ordering, text, ask)
 

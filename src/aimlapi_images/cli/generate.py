@@ -43,7 +43,7 @@ class ModelCommand(click.Command):
                 )
 
     def _fields(self, model: str | None) -> list[click.Parameter]:
-        taken = ["prompt", *(param.name or "" for param in self.params)]
+        taken = ["prompt", *schema.STREAMING, *(param.name or "" for param in self.params)]
         return field_options(schema.generation_request(model), without=taken)
 
 
@@ -65,7 +65,7 @@ def generate(words: str | None, prompt: str | None, **options: Any) -> int:
     ordering, fields = split_options(options)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
-        return await client.generate(text, options=fields, **call)
+        return await client.generate(text, **fields, **call)
 
     return carry_out(ordering, text, ask)
 

@@ -52,7 +52,9 @@ _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
     click.option("-v", "--verbose", count=True, help="Print what happens to the order; -vv: also each attempt."),
     click.option("--json", is_flag=True, help="Print the details of the image as one JSON object."),
-    click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON."),
+    click.option(
+        "--field", "more", multiple=True, metavar="NAME=VALUE", help="Send any field unchecked; VALUE may be JSON."
+    ),
 )
 
 
@@ -81,14 +83,14 @@ def ordering_options(function: F) -> F:
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]:
-    """Separate the options of `Ordering` from the fields of the request, including those set with `--field`."""
+    """Separate the options of `Ordering` from the fields of the request: those to check, and those of `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
-    fields |= dict(map(named_value, options["more"]))
+    request = {"options": fields, "extra_body": dict(map(named_value, options["more"]))}
     if options["verbose"]:
         logging.basicConfig(format="%(message)s", level=logging.WARNING)
         logging.getLogger("aimlapi_images").setLevel(logging.INFO if options["verbose"] == 1 else logging.DEBUG)
-    return Ordering(**{name: options[name] for name in names}), fields
+    return Ordering(**{name: options[name] for name in names}), request
 
 
 def read_prompt(prompt: str | None) -> str:

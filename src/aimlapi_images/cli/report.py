@@ -13,7 +13,7 @@ import click
 
 from aimlapi_images.errors import DecodeError, ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.media.files import check_target, free_name, write_whole
-from aimlapi_images.media.formats import read_format, with_extension
+from aimlapi_images.media.formats import signature, with_extension
 from aimlapi_images.models import GeneratedImage
 
 
@@ -80,20 +80,13 @@ def rescue(error: ImageError) -> Iterator[str]:
     lost += [image.data for image in images if image.path is None]
     for number, data in enumerate(lost, 1):
         name = f"{error.order}" if number == 1 else f"{error.order}-{number}"
-        path = Path(with_extension(Path(tempfile.gettempdir()) / name, _format(data)))
+        path = Path(with_extension(Path(tempfile.gettempdir()) / name, signature(data) or "bin"))
         try:
             write_whole(path, data)
         except OSError as problem:
             yield f"it could not be rescued as {path}: {problem.strerror}"
         else:
             yield f"the data is rescued as {path}"
-
-
-def _format(data: bytes) -> str:
-    try:
-        return read_format(data).name
-    except ValueError:
-        return "bin"
 
 
 def show(image: GeneratedImage, *, emulated: bool, as_json: bool, err: bool) -> None:

@@ -47,9 +47,9 @@ def _wording(problem: Problem) -> str:
 
 
 def with_integers(body: Mapping[str, Any], request: schema.Schema) -> dict[str, Any]:
-    """Read `1.0` as 1 in integer fields, as JSON Schema does, and the text of an integer in a form.
+    """Read `1.0` as 1 in integer fields, as JSON Schema does.
 
-    The client refuses `1.0` unsent, so that the schema module does, too.
+    The client's validation refuses `1.0`, so that it is never sent.
     """
     return {name: _integer(value, request["properties"].get(name, {})) for name, value in body.items()}
 

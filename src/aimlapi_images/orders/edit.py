@@ -12,14 +12,7 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
-from aimlapi_images.orders.order import (
-    Order,
-    as_path,
-    check_problems,
-    check_spelling,
-    collect_fields,
-    plain_copy,
-)
+from aimlapi_images.orders.order import Order, as_path, check_names, check_problems, collect_fields, plain_copy
 from aimlapi_images.orders.schema_messages import shown
 from aimlapi_images.orders.uploads import Upload, open_content
 from aimlapi_images.threads import Threads
@@ -54,6 +47,7 @@ async def new_edit(
     model: str,
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     order: str | None = None,
@@ -64,14 +58,16 @@ async def new_edit(
     `parameters` are the text fields that the signature of the caller names. Fields for a model that the schema
     does not describe are sent unchecked.
     """
-    described = model in schema.edit_models()
-    request = schema.edit_request() if described else None
+    request = schema.edit_request() if model in schema.edit_models() else None
     given = None if to is None else as_path(to, "to")
-    fields = collect_fields(model, parameters, options, reserved=_RESERVED, to=given, request=request)
+    fields, extra = collect_fields(
+        model, parameters, options, extra_body, reserved=_RESERVED, to=given, request=request
+    )
     fields = plain_copy({"prompt": prompt, **dict(sorted({**fields, "model": model}.items()))})
     if request is not None:
-        check_spelling(fields, request["properties"])
-    check_problems(schema.edit_problems(fields), described=described)
+        check_names(fields, request)
+    check_problems(schema.edit_problems(fields), extra, described=request is not None)
+    fields |= plain_copy(extra)
     for name, value in fields.items():
         if not isinstance(value, str | int | float):
             raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")

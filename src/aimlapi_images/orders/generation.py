@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Final
 
 import attrs
 
-from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.order import (
     Order,
     as_path,
+    check_names,
     check_problems,
-    check_spelling,
     collect_fields,
     normalized_format,
     plain_copy,
@@ -47,6 +46,7 @@ def new_generation(
     model: str,
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
     to: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     order: str | None = None,
@@ -58,21 +58,13 @@ def new_generation(
     """
     request = schema.generation_request(model) if model in schema.known_models() else None
     given = None if to is None else as_path(to, "to")
-    fields = collect_fields(model, parameters, options, reserved=_RESERVED, to=given, request=request)
+    fields, extra = collect_fields(
+        model, parameters, options, extra_body, reserved=_RESERVED, to=given, request=request
+    )
     body = plain_copy({"model": model, "prompt": prompt, **fields})
     if request is not None:
         if prompt == "" and "prompt" not in request.get("required", ()):
             del body["prompt"]
-        _check_names(body, model, request["properties"], options or {})
-    check_problems(schema.generation_problems(body), described=request is not None)
-    return GenerationOrder.build(order, body, given, overwrite)
-
-
-def _check_names(body: Mapping[str, Any], model: str, known: Collection[str], options: Mapping[str, Any]) -> None:
-    """Refuse fields of other models. Options that no model has may be new, unless they are misspelled."""
-    foreign = [name for name in body if name not in known and (name not in options or name in schema.all_fields())]
-    if foreign:
-        raise InvalidRequestError(
-            f"{model} does not have {', '.join(foreign)}; its fields are {', '.join(n for n in known if n != 'model')}"
-        )
-    check_spelling(body, known)
+        check_names(body, request)
+    check_problems(schema.generation_problems(body), extra, described=request is not None)
+    return GenerationOrder.build(order, body | plain_copy(extra), given, overwrite)

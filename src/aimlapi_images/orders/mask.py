@@ -104,7 +104,9 @@ def check_mask(file: BinaryIO, mask: ImageFormat, image_file: BinaryIO, image: I
         with _pillow().open(file, formats=["PNG"]) as picture:
             has_alpha = picture.has_transparency_data
             lowest, highest = picture.convert("RGBA").getchannel("A").getextrema()
-    except Exception as error:  # Pillow is missing, or whatever it raises for a broken file
+    except ModuleNotFoundError as error:
+        raise InvalidRequestError(str(error)) from error
+    except Exception as error:  # whatever Pillow raises for a broken file
         raise InvalidRequestError(f"the mask cannot be decoded: {error}") from error
     if not has_alpha:
         raise InvalidRequestError(

@@ -148,27 +148,34 @@ def collect_fields(
     model: object,
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None,
+    extra_body: Mapping[str, Any] | None,
     *,
     reserved: Collection[str],
     to: Path | None,
     request: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """The fields to send beside model and prompt, without those that are `None`.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields to send beside model and prompt: those to check, without `None`, and those to send unchecked.
 
-    `reserved` names cannot be given as options. If no field sets the format, `to` does: `fox.jpg` asks for a JPEG.
+    `reserved` names can only be given as arguments. If no field sets the format, `to` does: `fox.jpg` asks for a JPEG.
     `request` is the schema of the model's request, or `None` if the schema does not describe the model.
     """
     if not isinstance(model, str) or not model.strip():
         raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
-    if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
-        raise InvalidRequestError(f"options must be a mapping from field names to values, got {shown(options)}")
     fields = {name: value for name, value in parameters.items() if value is not None}
-    if twice := [name for name in options or () if name in fields or name in reserved]:
-        raise InvalidRequestError(f"options cannot set {', '.join(twice)}: pass it as an argument")
-    fields |= {name: value for name, value in (options or {}).items() if value is not None}
-    if request is not None and "output_format" not in fields:
+    for argument, given in (("options", options), ("extra_body", extra_body)):
+        if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
+            raise InvalidRequestError(f"{argument} must be a mapping from field names to values, got {shown(given)}")
+        if streamed := [name for name in given or () if name in schema.STREAMING]:
+            reason = "then the API would answer with a stream of events, which this client does not read"
+            raise InvalidRequestError(f"{argument} cannot set {', '.join(streamed)}: {reason}")
+        if twice := [name for name in given or () if name in fields or name in reserved]:
+            raise InvalidRequestError(f"{argument} cannot set {', '.join(twice)}: pass it as an argument")
+        if argument == "options":
+            fields |= {name: value for name, value in (given or {}).items() if value is not None}
+    extra = dict(extra_body or {})
+    if request is not None and "output_format" not in fields | extra:
         fields |= format_field(to, model, request)
-    return fields
+    return fields, extra
 
 
 def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
@@ -189,18 +196,28 @@ def normalized_format(name: object) -> str:
     return _FORMAT_ALIASES.get(str(name), str(name))
 
 
-def check_problems(problems: Iterable[Problem], *, described: bool) -> None:
-    """Refuse all problems in one error; for a model that the schema lacks, only a missing or empty prompt."""
-    texts = [each.text for each in problems if described or (each.field == "prompt" and each.rule != "maxLength")]
-    if texts:
+def check_problems(problems: Iterable[Problem], unchecked: Collection[str], *, described: bool) -> None:
+    """Refuse all problems in one error; for a model that the schema lacks, only a missing or empty prompt.
+
+    A field that is sent `unchecked` is not missing.
+    """
+    found = [each for each in problems if described or (each.field == "prompt" and each.rule != "maxLength")]
+    if texts := [each.text for each in found if each.field not in unchecked]:
         raise InvalidRequestError("; ".join(dict.fromkeys(texts)))
 
 
-def check_spelling(names: Iterable[str], known: Collection[str]) -> None:
-    """Refuse misspelled fields, which the API would ignore. Other unknown fields are sent, since they may be new."""
-    for name in names:
-        if name not in known and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.85)):
-            raise InvalidRequestError(f"{name} in options is not a field of this model: did you mean {close[0]}?")
+def check_names(fields: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    """Refuse fields that the model does not have: the API would ignore them, and bill the image."""
+    known = [name for name in request["properties"] if name != "model"]
+    unknown = []
+    for name in fields.keys() - request["properties"].keys():
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        unknown.append(shown(name).strip("'") + (f" (did you mean {close[0]}?)" if close else ""))
+    if unknown:
+        raise InvalidRequestError(
+            f"{fields['model']} does not have {', '.join(sorted(unknown))}; its fields are {', '.join(known)}. "
+            "To send a field unchecked, pass it in extra_body"
+        )
 
 
 def plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:

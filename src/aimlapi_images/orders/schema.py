@@ -19,6 +19,8 @@ Schema = Mapping[str, Any]
 
 GENERATIONS_PATH: Final = "/v1/images/generations"
 EDITS_PATH: Final = "/v1/images/edits"
+# Fields that make the API answer with a stream of events, which this client does not read. They are refused.
+STREAMING: Final = ("stream", "partial_images")
 
 
 def is_loaded() -> bool:
@@ -43,12 +45,6 @@ def generation_request(model: str | None = None) -> Schema:
 def known_models() -> tuple[str, ...]:
     """The models that the schema describes, the default first. Requests for others are sent unchecked."""
     return tuple(model for request in _read("generations") for model in _models(request))
-
-
-@cache
-def all_fields() -> frozenset[str]:
-    """The fields of the generation requests of all models."""
-    return frozenset(name for request in _read("generations") for name in request["properties"])
 
 
 def generation_problems(body: Mapping[str, Any]) -> list[Problem]:

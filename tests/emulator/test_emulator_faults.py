@@ -118,7 +118,7 @@ AUTH = {"Authorization": "Bearer any-key"}
 
 
 async def raw(running: RunningEmulator, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         url = f"{running.base_url}/v1/images/generations"
         return await http.post(url, json=BODY, headers={**AUTH, **headers})
 
