@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
-
-def package_version() -> str:
-    """The version of this package; `unknown` in a program that was packed without its metadata."""
-    try:
-        return version("aimlapi-images")
-    except PackageNotFoundError:
-        return "unknown"
+# Not read from the metadata, which frozen, vendored and zipped programs do not have.
+VERSION: Final = "0.1.0"
 
 
 def needs_extra(what: str, extra: str) -> str:

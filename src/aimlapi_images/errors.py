@@ -2,7 +2,6 @@
 
 ImageError
 ├── InvalidRequestError         refused here, before anything was sent (also a ValueError)
-│   └── InvalidJobsError            a batch has invalid jobs, so that none was sent
 ├── BudgetExceededError         not sent: the order would exceed the budget
 ├── ConnectionFailedError       not sent: no connection to the API
 ├── OutcomeUnknownError         sent, but no complete answer came back: it may have been billed
@@ -83,18 +82,6 @@ def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]
 
 class InvalidRequestError(ImageError, ValueError):
     """The request is invalid and was not sent. Nothing was billed."""
-
-
-class InvalidJobsError(InvalidRequestError):
-    """A batch has invalid jobs, so that none of them was sent.
-
-    Attributes:
-        problems: The first of them, one line each, with their line numbers.
-    """
-
-    def __init__(self, message: str, *, problems: tuple[str, ...] = (), **context: Any) -> None:
-        super().__init__(message, **context)
-        self.problems = problems
 
 
 class BudgetExceededError(ImageError):
@@ -248,7 +235,7 @@ class DeadlineExceededError(ImageError, TimeoutError):
     def __init__(self, message: str, *, phase: str, **context: Any) -> None:
         super().__init__(message, **context)
         self.phase = phase
-        self.url = self.urls[0] if self.urls else None
+        self.url: str | None = self.urls[0] if self.urls else None
 
 
 class NotSavedError(ImageError):

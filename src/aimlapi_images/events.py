@@ -13,7 +13,7 @@ from aimlapi_images.errors import ImageError, InvalidRequestError
 from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.models import GeneratedImage, Usage
 
-logger = logging.getLogger("aimlapi_images")
+logger: logging.Logger = logging.getLogger("aimlapi_images")
 logger.addHandler(logging.NullHandler())  # nothing is printed unless the application configures logging
 
 

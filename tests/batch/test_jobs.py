@@ -182,7 +182,7 @@ def test_jobs_come_from_python_as_prompts_mappings_or_jobs() -> None:
 
     assert text.fields == {"prompt": "A fox"}
     assert (mapping.id, mapping.fields, mapping.line) == ("5", {"prompt": "A cat"}, 2)
-    assert same is job
+    assert same == job
     assert "not an object" in str(wrong.problem)
 
 

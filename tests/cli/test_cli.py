@@ -397,7 +397,7 @@ def test_a_signal_while_waiting_is_one_line(monkeypatch: pytest.MonkeyPatch, sen
             out, err = waiting.communicate(timeout=PATIENCE)
 
     assert (waiting.returncode, out) == (130, "")
-    assert re.fullmatch(r"aimlapi-images: interrupted: order [0-9a-f]{32} was sent and may be billed: .*\n", err)
+    assert re.fullmatch(r"aimlapi-images: interrupted: order [0-9a-f]{32} was in flight and may be billed: .*\n", err)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,11 +80,21 @@ def test_the_name_comes_from_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
     assert (code, out.split()[0]) == (0, "make-it-night.png")
 
 
+def test_the_prompt_may_come_before_the_images(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "Make it night!", "blue.png", "red.jpg", "--emulator", "--json")
+
+    assert code == 0
+    assert json.loads(out)["prompt"] == "Make it night!"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "Missing argument 'IMAGE...'"),
-        (["blue.png"], "Missing option '-p' / '--prompt'"),
+        (["blue.png"], "give the prompt before the images, or as --prompt"),
+        (["blue.png", "red.jpg"], "give the prompt before the images, or as --prompt"),
+        (["night"], "give the prompt before the images, or as --prompt"),
+        (["-", "blue.png", "-"], "standard input can be read once only"),
         (
             ["blue.png", "-p", "x", "--mask", "mask.png", "--mask-box", "1,2,3,4"],
             "--mask and --mask-box exclude each other",

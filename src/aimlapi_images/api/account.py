@@ -99,6 +99,9 @@ def _log_parameters(
             whole_number(name, value, at_least=least)
     start, end = _span(period, start, end)
     statuses = [status] if isinstance(status, str) else status and list(status)
+    for each in (period, *(statuses or ()), *others.values()):
+        if each is not None and (not isinstance(each, str) or not each.isprintable()):
+            raise InvalidRequestError(f"the log is narrowed by names, not by {each!r}")
     parameters = {"period": period, "start": start, "end": end, "status": statuses, "limit": limit, "offset": offset}
     return {name: UNSET if value is None else value for name, value in {**parameters, **others}.items()}
 
@@ -111,7 +114,10 @@ def _span(period: str | None, start: datetime | None, end: datetime | None) -> t
         return None, None
     if start is None:
         raise InvalidRequestError("end needs a start")
-    start, end = start.astimezone(UTC), (end or datetime.now(UTC)).astimezone(UTC)
+    try:
+        start, end = start.astimezone(UTC), (end or datetime.now(UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # years 0 and 10000
+        raise InvalidRequestError(f"the log has no entries from {start} to {end or 'now'}: {error}") from error
     if not timedelta() <= end - start <= MAX_LOG_SPAN:
         raise InvalidRequestError(f"the log covers at most {MAX_LOG_SPAN.days} days forwards, not {start} to {end}")
     return start, end

@@ -27,8 +27,8 @@ try:
     import aiohttp
     import yarl
     from multidict import CIMultiDict, CIMultiDictProxy
-except ImportError as error:  # pragma: no cover - tried with the built wheel, in an environment without it
-    raise ImportError(needs_extra("aiohttp_transport()", "aiohttp")) from error
+except ImportError as _error:  # pragma: no cover - tried with the built wheel, in an environment without it
+    raise ImportError(needs_extra("aiohttp_transport()", "aiohttp")) from _error
 
 _PIECE_BYTES: Final = 64 * 2**10
 _READ_BYTES: Final = 256 * 2**10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -148,7 +149,15 @@ class Exchange:
 def describe(error: Exception) -> str:
     """An exception's class and message; many of httpx's have no message."""
     message = shorten(str(error)) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
-    return f"{type(error).__name__}: {message}".rstrip(": .")
+    hint = _certificate_hint() if "CERTIFICATE_VERIFY_FAILED" in message else ""
+    return f"{type(error).__name__}: {message}".rstrip(": .") + hint
+
+
+def _certificate_hint() -> str:
+    """How to name further certificates, such as those of a company's proxy: users of requests know another variable."""
+    ignored = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
+    unread = f"{' and '.join(ignored)} {'are' if len(ignored) > 1 else 'is'} not read here: " if ignored else ""
+    return f"; {unread}SSL_CERT_FILE names the file of trusted certificates, SSL_CERT_DIR their folder"
 
 
 async def _read_start(response: httpx.Response) -> bytes:

@@ -17,7 +17,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import httpx
 
-from aimlapi_images.about import package_version
+from aimlapi_images.about import VERSION
 from aimlapi_images.api.auth import BearerAuth
 from aimlapi_images.api.ssrf import is_public
 from aimlapi_images.config import MAX_IDLE_CONNECTIONS, find_api_key, find_base_url, timeouts
@@ -50,8 +50,8 @@ class HTTPClients:
         download_transport: httpx.AsyncBaseTransport | None,
         headers: Mapping[str, str] | None,
     ) -> None:
-        self.base_url = find_base_url(base_url)
-        self.auth = BearerAuth(find_api_key(api_key), self.base_url)
+        self.base_url: httpx.URL = find_base_url(base_url)
+        self.auth: BearerAuth = BearerAuth(find_api_key(api_key), self.base_url)
         warn_if_unencrypted(self.base_url, stacklevel=3)
         options: dict[str, Any] = {
             "timeout": timeouts(timeout),
@@ -60,13 +60,15 @@ class HTTPClients:
                 max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=keepalive
             ),
         }
-        agent = {"User-Agent": f"aimlapi-images/{package_version()} Python/{platform.python_version()}"}
+        agent = {"User-Agent": f"aimlapi-images/{VERSION} Python/{platform.python_version()}"}
         if transport is None:
             # One for both clients: loading the certificates takes longer than anything else here.
             options["verify"] = ssl_context()
         headers = {**agent, **_checked(headers)}
         api = partial(_client, base_url=self.base_url, transport=transport, headers=headers, **options)
         downloads = partial(_client, transport=download_transport or transport, headers=agent, **options)
+        self.api: httpx.AsyncClient
+        self.downloads: httpx.AsyncClient
         try:
             self.api, self.downloads = api(), downloads()
         except (ValueError, ImportError, httpx.InvalidURL, IndexError) as error:

@@ -39,6 +39,7 @@ class Checker:
         prompt, kind = fields.get("prompt"), ""
         try:
             if "image" not in fields and isinstance(prompt, str):
+                prompt.encode()
                 kind = repr([each for each in fields.items() if each[0] != "prompt"])
                 if len(prompt) <= self._longest.get(kind, 0) and not prompt.isspace() and prompt:
                     return None

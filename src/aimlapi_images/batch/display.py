@@ -25,6 +25,7 @@ from aimlapi_images.batch.models import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from aimlapi_images.batch.reconciliation import Reconciled
     from aimlapi_images.client import ImageClient
 
 _RATE_OVER: Final = 60.0  # seconds
@@ -201,6 +202,17 @@ def started(event: BatchStarted) -> str:
 def failure(result: JobResult) -> str:
     """Why a job has no file, in one line."""
     return f"{result.id[:80]}: {result.status}: {(result.error_message or '')[:_REASON_LENGTH]}"
+
+
+def settled(found: Reconciled) -> Iterator[str]:
+    """What `reconcile` has found, line by line."""
+    yield (
+        f"{found.billed:,} were billed and are lost (${found.usd:,.4f}), "
+        f"{found.unbilled:,} cost nothing and run again, {found.priced:,} have a known cost now"
+    )
+    if found.open:
+        at = "" if found.next is None else f"; ask again after {found.next.astimezone():%Y-%m-%d %H:%M}"
+        yield f"{found.open:,} are not in the provider's log yet{at}"
 
 
 _NEXT: Final = {

@@ -22,9 +22,11 @@ from aimlapi_images.orders.schema_messages import shown
 
 _FORMATS: Final = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LONGEST_LINE: Final = 2**20  # characters
+_TOO_LONG: Final = f"longer than {_LONGEST_LINE:,} characters"
 _ID_FIELDS: Final = ("id", "custom_id")
 _LONGEST_ID: Final = 1000  # characters
 _FILES: Final = ("image", "mask")
+_IMAGES: Final = ("/images/generations", "/images/edits")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -71,11 +73,13 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
     if not isinstance(source, str | os.PathLike):
         yield from _from_objects(source)
         return
+    kind = format or _FORMATS.get(Path(source).suffix.lower())
+    if kind not in _READERS:
+        raise InvalidRequestError(f"{os.fspath(source)} is no .txt, .csv or .jsonl file: say which format it has")
     folder = Path() if os.fspath(source) == "-" else Path(source).parent
     try:
-        read = _READERS[_format_of(source, format)]
         with _opened(source) as file:
-            yield from read(file, folder.absolute())
+            yield from _READERS[kind](file, folder.absolute())
     except OSError as error:
         raise InvalidRequestError(f"{os.fspath(source)} cannot be read: {error.strerror or error}") from error
 
@@ -94,13 +98,6 @@ def _opened(source: str | os.PathLike[str]) -> Iterator[TextIO]:
             text.detach()  # or it would close standard input
 
 
-def _format_of(source: str | os.PathLike[str], format: str | None) -> str:  # noqa: A002
-    found = format or _FORMATS.get(Path(source).suffix.lower())
-    if found not in _READERS:
-        raise InvalidRequestError(f"{os.fspath(source)} is no .txt, .csv or .jsonl file: say which format it has")
-    return found
-
-
 def _lines(file: TextIO) -> Iterator[tuple[int, str | None]]:
     """Numbered lines with their ends; `None` for one that is too long. No line ends but CR and LF count."""
     number = 0
@@ -117,7 +114,7 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str | None]]:
 def _read_txt(file: TextIO, folder: Path) -> Iterator[Job]:
     for number, line in _lines(file):
         if line is None:
-            yield _too_long(number)
+            yield _problem(number, _TOO_LONG)
         elif prompt := line.strip():
             yield _job({"prompt": prompt}, line=number)
 
@@ -125,12 +122,12 @@ def _read_txt(file: TextIO, folder: Path) -> Iterator[Job]:
 def _read_jsonl(file: TextIO, folder: Path) -> Iterator[Job]:
     for number, line in _lines(file):
         if line is None:
-            yield _too_long(number)
+            yield _problem(number, _TOO_LONG)
         elif text := line.strip():
             try:
                 yield from_record(json.loads(text), line=number, folder=folder)
             except (ValueError, RecursionError) as error:
-                yield Job("", line=number, problem=f"not JSON: {error}")
+                yield _problem(number, f"not JSON: {error}")
 
 
 def _read_csv(file: TextIO, folder: Path) -> Iterator[Job]:
@@ -150,10 +147,10 @@ def _read_csv(file: TextIO, folder: Path) -> Iterator[Job]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Job("", line=before, problem=f"not CSV: {error}")
+            yield _problem(before, f"not CSV: {error}")
             return
         if len(row) > len(header):
-            yield Job("", line=before, problem=f"{len(row)} columns, but the first line names {len(header)}")
+            yield _problem(before, f"{len(row)} columns, but the first line names {len(header)}")
         elif any(row):
             yield _from_row(dict(zip(header, row, strict=False)), before, folder)
 
@@ -166,8 +163,8 @@ def _from_row(row: Mapping[str, str], line: int, folder: Path) -> Job:
     for name, text in row.items():
         if name in kind["properties"]:
             record[name] = _typed(text, kind["properties"][name])
-        elif name in (*_ID_FIELDS, *_FILES):
-            record[name] = _json_or_text(text) if text.startswith("[") else text or None
+        elif name in _ID_FIELDS or name in _FILES:
+            record[name] = _json_or_text(text) if name in _FILES and text.startswith("[") else text or None
         else:
             carried[name] = text
     return from_record({**record, "metadata": carried}, line=line, folder=folder)
@@ -175,10 +172,9 @@ def _from_row(row: Mapping[str, str], line: int, folder: Path) -> Job:
 
 def _typed(text: str, field: Mapping[str, Any]) -> Any:
     """The text of a cell as the type of its field. Text that does not fit stays, and is refused later."""
-    kind = schema.field_type(field)
-    if not text or kind == "string":
+    if not text or schema.field_type(field) == "string":
         return text or None
-    return _json_or_text(text.strip().lower() if kind == "boolean" else text)
+    return _json_or_text(text.strip().lower() if schema.field_type(field) == "boolean" else text)
 
 
 def _json_or_text(text: str) -> Any:
@@ -194,51 +190,41 @@ _READERS: Final = {"txt": _read_txt, "csv": _read_csv, "jsonl": _read_jsonl}
 def _from_objects(source: Iterable[Any]) -> Iterator[Job]:
     for number, each in enumerate(source, 1):
         if isinstance(each, Job):
-            yield each
+            known: dict[str, Any] = {"given": each.id, "carried": each.carried, "line": each.line}
+            yield each if each.problem else _job(dict(each.fields), **known)
         else:
-            yield from_record(
-                {"prompt": each} if isinstance(each, str) else each, line=number, folder=Path().absolute()
-            )
+            record = {"prompt": each} if isinstance(each, str) else each
+            yield from_record(record, line=number, folder=Path().absolute())
 
 
 def from_record(record: object, *, line: int | None, folder: Path) -> Job:
     """A job from a mapping of plain parameters, or of OpenAI's Batch API. `folder` is where its paths begin."""
     if not isinstance(record, Mapping):
-        return Job("", line=line, problem=f"not an object with a prompt: {shown(record)}")
+        return _problem(line, f"not an object with a prompt: {shown(record)}")
     fields = {str(name): value for name, value in record.items() if value is not None}
     given = next((fields.pop(name) for name in _ID_FIELDS if name in fields), None)
     carried = fields.pop("metadata", {})
     if not isinstance(carried, Mapping):
-        return Job("", line=line, problem=f"metadata must be an object, got {shown(carried)}")
+        return _problem(line, f"metadata must be an object, got {shown(carried)}")
     if isinstance(fields.get("body"), Mapping):
-        url = str(fields.get("url", "images/generations")).rstrip("/")
-        if str(fields.get("method", "POST")).upper() != "POST" or not url.endswith(
-            ("images/generations", "images/edits")
-        ):
-            return Job("", line=line, problem=f"not a request for an image: {shown(fields.get('method'))} {shown(url)}")
+        request = f"{fields.get('method', 'POST')} {fields.get('url', _IMAGES[0])}"
+        if not request.upper().startswith("POST ") or not request.rstrip("/").endswith(_IMAGES):
+            return _problem(line, f"not a request for an image: {shown(request)}")
         fields = {name: value for name, value in fields["body"].items() if value is not None}
-        if "model" in fields:
-            fields["model"] = _model(fields["model"])
+        ours = f"openai/{str(fields.get('model')).replace('.', '-')}"  # of what OpenAI calls `gpt-image-1.5`
+        fields |= {"model": ours} if ours in schema.known_models() else {}
     return _job(fields, given=given, carried=dict(carried), line=line, folder=folder)
-
-
-def _model(name: object) -> object:
-    """The API's name of a model that OpenAI calls `gpt-image-1.5`."""
-    ours = f"openai/{str(name).replace('.', '-')}"
-    return ours if ours in schema.known_models() else name
 
 
 def _job(
     fields: dict[str, Any],
-    *,
     given: object = None,
     carried: Mapping[str, Any] | None = None,
-    line: int | None,
+    line: int | None = None,
     folder: Path = Path(),
 ) -> Job:
     try:
-        id_ = str(given).strip() if given is not None else ""
-        id_ = id_ or _content_id(fields)
+        id_ = ("" if given is None else str(given).strip()) or _content_id(fields)
         id_.encode()
         if carried:
             json.dumps(carried, allow_nan=False, ensure_ascii=False).encode()
@@ -246,11 +232,11 @@ def _job(
             if name in fields:
                 fields[name] = _absolute(fields[name], name, folder)
     except UnicodeEncodeError:
-        return Job("", line=line, problem="not UTF-8")
+        return _problem(line, "not UTF-8")
     except (TypeError, ValueError, RecursionError) as error:
-        return Job("", line=line, problem=str(error))
+        return _problem(line, str(error))
     if len(id_) > _LONGEST_ID:
-        return Job("", line=line, problem=f"its id has {len(id_):,} characters, and {_LONGEST_ID:,} are allowed")
+        return _problem(line, f"its id has {len(id_):,} characters, and {_LONGEST_ID:,} are allowed")
     return Job(id_, fields, carried or {}, line)
 
 
@@ -269,5 +255,5 @@ def _absolute(value: object, name: str, folder: Path) -> Any:
     return str(folder / os.fspath(value))
 
 
-def _too_long(line: int) -> Job:
-    return Job("", line=line, problem=f"longer than {_LONGEST_LINE:,} characters")
+def _problem(line: int | None, problem: str) -> Job:
+    return Job("", line=line, problem=problem)

@@ -20,7 +20,7 @@ from aimlapi_images.batch.store import folder as files
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import DEFAULT_MODEL
 from aimlapi_images.config import instance_of, one_of, rule, whole_number
-from aimlapi_images.errors import BatchError, InvalidJobsError, InvalidRequestError
+from aimlapi_images.errors import BatchError, InvalidRequestError
 
 _SHOWN: Final = 10  # notices of a kind, and problems
 
@@ -99,7 +99,7 @@ def load(
         stopped: Asked now and then whether to give up.
 
     Raises:
-        InvalidJobsError: A job is invalid; nothing is stored.
+        InvalidRequestError: A job is invalid; nothing is stored.
         BatchError: The folder does not fit its state.
     """
     if state.is_new and not options.adopt and out.is_dir() and files.has_images(out):
@@ -201,9 +201,8 @@ class _Loading:
         number = self._seen.pop("invalid", 0)
         more = [f"and {number - _SHOWN:,} more"] if number > _SHOWN else []
         if number and not self._options.skip_invalid:
-            raise InvalidJobsError(
-                f"{number:,} of {total:,} jobs are invalid, so that none was sent. {'; '.join(self._problems + more)}",
-                problems=tuple(self._problems),
+            raise InvalidRequestError(
+                f"{number:,} of {total:,} jobs are invalid, so that none was sent. {'; '.join(self._problems + more)}"
             )
         self._notices += [f"skipped: {problem}" for problem in self._problems + more]
 

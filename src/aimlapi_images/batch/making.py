@@ -18,7 +18,7 @@ import httpx
 
 from aimlapi_images import errors
 from aimlapi_images.batch.checking import build, images_expected
-from aimlapi_images.batch.models import Status
+from aimlapi_images.batch.models import Status, ending
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
 from aimlapi_images.batch.store.state import State
@@ -28,30 +28,7 @@ from aimlapi_images.media.files import write_whole
 from aimlapi_images.models import GeneratedImage
 
 _SAVE_AGAIN_AFTER: Final = (1.0, 4.0)  # seconds
-_STOP_ALL: Final = (
-    errors.AuthenticationError,
-    errors.InsufficientCreditsError,
-    errors.RateLimitError,
-    errors.BudgetExceededError,
-    errors.BatchError,
-)
-_INVALID: Final = (400, 413, 415, 422)  # HTTP
 _PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
-
-
-def ending(error: errors.ImageError, *, generated: bool) -> Status:
-    """How far a job came that ended with this error. `generated`: the API had answered with an image."""
-    if generated:
-        return Status.LOST if isinstance(error, errors.DecodeError) else Status.GENERATED
-    if error.may_be_billed:
-        return Status.UNKNOWN
-    if isinstance(error, _STOP_ALL):
-        return Status.PENDING
-    if isinstance(error, errors.ContentPolicyError | errors.InvalidRequestError):
-        return Status.REFUSED
-    if isinstance(error, errors.APIStatusError) and error.status in _INVALID:
-        return Status.REFUSED
-    return Status.FAILED
 
 
 def is_gone(error: errors.ImageError) -> bool:
@@ -60,11 +37,6 @@ def is_gone(error: errors.ImageError) -> bool:
         passing = isinstance(error.__cause__, httpx.TransportError) or _PASSING.match(str(error.__cause__))
         return not passing
     return isinstance(error, errors.DecodeError | errors.NoImageError)
-
-
-def stops_all(error: errors.ImageError) -> bool:
-    """Whether all other jobs would fail in the same way."""
-    return isinstance(error, _STOP_ALL)
 
 
 @attrs.define

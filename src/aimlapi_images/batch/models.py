@@ -6,9 +6,20 @@ import enum
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+from aimlapi_images import errors
+
+_STOP_ALL: Final = (
+    errors.AuthenticationError,
+    errors.InsufficientCreditsError,
+    errors.RateLimitError,
+    errors.BudgetExceededError,
+    errors.BatchError,
+)
+_INVALID: Final = (400, 413, 415, 422)  # HTTP
 
 
 class Status(enum.StrEnum):
@@ -37,6 +48,26 @@ class Status(enum.StrEnum):
 
     LOST = "lost"
     """Paid for, and the image cannot be had. The next run makes it again, and pays again, only with `retry_lost`."""
+
+
+def ending(error: errors.ImageError, *, generated: bool) -> Status:
+    """How far a job came that ended with this error. `generated`: the API had answered with an image."""
+    if generated:
+        return Status.LOST if isinstance(error, errors.DecodeError) else Status.GENERATED
+    if error.may_be_billed:
+        return Status.UNKNOWN
+    if isinstance(error, _STOP_ALL):
+        return Status.PENDING
+    if isinstance(error, errors.ContentPolicyError | errors.InvalidRequestError):
+        return Status.REFUSED
+    if isinstance(error, errors.APIStatusError) and error.status in _INVALID:
+        return Status.REFUSED
+    return Status.FAILED
+
+
+def stops_all(error: errors.ImageError) -> bool:
+    """Whether all other jobs would fail in the same way."""
+    return isinstance(error, _STOP_ALL)
 
 
 @attrs.frozen(kw_only=True)

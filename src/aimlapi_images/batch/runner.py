@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from array import array
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from aimlapi_images.batch import jobs as reading
+from aimlapi_images.batch import models
 from aimlapi_images.batch.loading import Options, Plan, load, opened
-from aimlapi_images.batch.making import Maker, stops_all
-from aimlapi_images.batch.models import BatchEnded, BatchEvent, JobEnded, JobResult, Notice, Status, Throttled
+from aimlapi_images.batch.making import Maker
 from aimlapi_images.batch.results import write_results
 from aimlapi_images.batch.store.database import Journal
 from aimlapi_images.batch.store.folder import RESULTS, STATE
@@ -30,7 +29,7 @@ _CHUNK: Final = 200  # jobs read from the state at a time
 _FAILURES_IN_A_ROW: Final = 20  # after which the API is taken for down
 _FILES_KEPT_FREE: Final = 40  # open files that are not those of orders
 
-Progress = Callable[[BatchEvent], object]
+Progress = Callable[[models.BatchEvent], object]
 
 
 async def run_batch(
@@ -48,7 +47,7 @@ async def run_batch(
     order: Literal["listed", "random"] = "listed",
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
-) -> AsyncIterator[JobResult]:
+) -> AsyncIterator[models.JobResult]:
     """Make an image for each job, and yield results as they finish. Called again, it goes on where it ended.
 
     All jobs are checked before the first is sent. Each is paid for once: what may have been billed is never sent
@@ -73,7 +72,7 @@ async def run_batch(
         A result for each job that was carried out, whatever became of it.
 
     Raises:
-        InvalidJobsError: Jobs are invalid; nothing was sent.
+        InvalidRequestError: Jobs or arguments are invalid; nothing was sent.
         BatchError: The folder or its state cannot be used, or is used by another run; or the API seems to be down.
         ImageError: No other job can succeed: no credits, a wrong key, the budget. Raised after all results.
     """
@@ -96,14 +95,14 @@ async def run_batch(
         loading = client._threads.run(partial(load, state, folder, source, options, stopped=stop.is_set))
         plan = await _uncancelled(loading, stop)
         for text in plan.notices:
-            tell(Notice(text))
+            tell(models.Notice(text))
         tell(plan.start)
         run = _Run(client, state, folder, plan, stop)
         try:
             async with aclosing(run.events()) as events:
                 async for event in events:
                     tell(event)
-                    if isinstance(event, JobEnded):
+                    if isinstance(event, models.JobEnded):
                         yield event.result
         finally:
             tell(run.end())
@@ -146,11 +145,11 @@ class _Run:
         self._failures = 0
         self._changed = False
         size = min(_in_flight(client._options.max_concurrency), len(plan.todo))
-        self._events: asyncio.Queue[BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
+        self._events: asyncio.Queue[models.BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
         self._room = asyncio.Semaphore(max(1, size))  # for results in it
         self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
 
-    async def events(self) -> AsyncGenerator[BatchEvent, None]:
+    async def events(self) -> AsyncGenerator[models.BatchEvent, None]:
         """What happens, until all is done. If it is closed, what is paid for still arrives."""
         running = len(self._workers)
         try:
@@ -171,9 +170,9 @@ class _Run:
                 if isinstance(result, Exception):
                     raise result
 
-    async def _take(self) -> BatchEvent | None:
+    async def _take(self) -> models.BatchEvent | None:
         event = await self._events.get()
-        if isinstance(event, JobEnded):
+        if isinstance(event, models.JobEnded):
             self._room.release()
         return event
 
@@ -184,10 +183,10 @@ class _Run:
                 self._changed = True
                 self._learn(error)
                 found = await self._journal.write(lambda job=row["job"]: next(self._state.results(job)))
-                result = JobResult.from_row(found)
-                if result.status is not Status.PENDING:
+                result = models.JobResult.from_row(found)
+                if result.status is not models.Status.PENDING:
                     await self._room.acquire()
-                    self._events.put_nowait(JobEnded(result))
+                    self._events.put_nowait(models.JobEnded(result))
         except BatchError as error:
             self.fatal = self.fatal or error
         finally:
@@ -214,7 +213,7 @@ class _Run:
             self._failures = 0
             return
         self._failures += 1
-        if stops_all(error):
+        if models.stops_all(error):
             self.fatal = self.fatal or error
         elif self._failures >= max(_FAILURES_IN_A_ROW, len(self._workers)):
             message = f"{self._failures} jobs failed one after the other, the last one with: {error}"
@@ -224,9 +223,9 @@ class _Run:
         """Tell what slows the batch down."""
         if isinstance(event, ThrottleChanged):
             mode = event.state.mode
-            self._events.put_nowait(Throttled("" if mode == "full speed" else f"{mode}: {event.state.reason}"))
+            self._events.put_nowait(models.Throttled("" if mode == "full speed" else f"{mode}: {event.state.reason}"))
 
-    def end(self) -> BatchEnded:
+    def end(self) -> models.BatchEnded:
         """Write what is left to be written, and sum up."""
         self._journal.close()
         interrupted = "stopped" if self._stop.is_set() else None
@@ -239,20 +238,9 @@ class _Run:
         except (ImageError, OSError) as error:
             problem = error if isinstance(error, ImageError) else BatchError(f"{RESULTS} cannot be written: {error}")
             self.fatal = self.fatal or problem
-            stopped = f"{self.fatal}{self._rescue_state()}"
+            stopped = f"{self.fatal}{self._state.rescue()}"
         spent, unpriced = self._state.spending()
-        return BatchEnded(self._state.counts(run), self._state.reasons(run), spent, unpriced, stopped)
-
-    def _rescue_state(self) -> str:
-        """Keep a copy of the state if its file is gone."""
-        if (self._out / STATE).exists():
-            return ""
-        try:
-            copy = Path(tempfile.mkdtemp(prefix="aimlapi-images-")) / STATE
-            self._state.copy_to(copy)
-        except Exception as error:
-            return f"; its state is lost: {error}"
-        return f"; its state is kept as {copy}"
+        return models.BatchEnded(self._state.counts(run), self._state.reasons(run), spent, unpriced, stopped)
 
 
 def _in_flight(max_concurrency: int) -> int:

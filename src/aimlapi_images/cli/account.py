@@ -11,7 +11,7 @@ import attrs
 import click
 
 from aimlapi_images.cli.emulator import emulated
-from aimlapi_images.cli.process import INTERRUPTED, fail, run
+from aimlapi_images.cli.process import fail, run
 
 if TYPE_CHECKING:
     from aimlapi_images.client import ImageClient
@@ -97,6 +97,4 @@ def _carry_out(
         run(work())
     except ImageError as error:
         return fail(error, as_json=as_json)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return 0

@@ -32,18 +32,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order")
 
 
-def _client_options(function: F) -> F:
-    for option in reversed(
-        (
-            click.option(
-                "--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]"
-            ),
-            click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library."),
-            click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost."),
-        )
-    ):
-        function = option(function)
-    return function
+_base_url = click.option("--base-url", metavar="URL", help="The base URL. [default: https://api.aimlapi.com]")
+_transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library.")
+_emulator = click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost.")
 
 
 @click.command()
@@ -68,7 +59,9 @@ def _client_options(function: F) -> F:
 @click.option("--verify", is_flag=True, help="Read all images that are there, and compare them.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
-@_client_options
+@_base_url
+@_transport
+@_emulator
 def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
     """Make an image for each job in JOBS: a .txt, .csv or .jsonl file, or - for standard input.
 
@@ -77,33 +70,36 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
 
     Exit codes: 0 all done, 1 some failed, 2 usage error or invalid jobs, 5 stopped early.
     """
-    from aimlapi_images.batch.display import Tally, show_json, show_lines, show_nothing
+    from aimlapi_images.batch.display import Tally, show_json, show_lines, show_nothing, summary
+    from aimlapi_images.batch.jobs import read_jobs
     from aimlapi_images.errors import ImageError
 
     chosen = {name: options.pop(name) for name in _RUN_OPTIONS}
     settings = {name: options.pop(name) for name in _SETTINGS}
-    defaults = dict(map(named_value, options.pop("more")))
-    format_ = options.pop("format")
-    defaults |= {name: value for name, value in options.items() if value is not None}
+    format_, more = options.pop("format"), options.pop("more")
+    defaults = {name: value for name, value in options.items() if value is not None}
+    chosen["defaults"] = defaults | dict(map(named_value, more))
+    source = None if jobs is None else read_jobs(jobs, format=format_)
     work: _Work | None = None
     tally = Tally(budget_usd=settings.pop("budget_usd"))
     try:
         if dry_run:
-            return _plan(_source(jobs, format_), out, {**chosen, "defaults": defaults}, as_json)
+            return _plan(source, out, chosen, as_json)
         with ExitStack() as stack:
             if quiet or as_json:
                 show = (show_json if as_json else show_nothing)(tally)
             else:
                 show = _live(tally, stack) or show_lines(tally)
             work = _Work(out, tally, show)
-            code = run(work.carry_out(_source(jobs, format_), settings, {**chosen, "defaults": defaults}))
+            code = run(work.carry_out(source, settings, chosen))
     except ImageError as error:
         return fail(error, as_json=as_json) and (STOPPED if work is not None and work.stop.is_set() else USAGE)
     except KeyboardInterrupt:
         complain(f"stopped; to go on: {_command()}")
         return STOPPED
     if not as_json and work.ended is not None and (code or not quiet):
-        _summarize(work.ended, out)
+        for line in summary(work.ended, shlex.quote(str(out)), _command()):
+            click.echo(line)
     return code
 
 
@@ -114,24 +110,13 @@ _SETTINGS: Final = (
 batch.params[4:4] = field_options(schema.generation_request(), without=("model", "prompt", "format", "order"))
 
 
-def _source(jobs: str | None, format_: str | None) -> Any:
-    from aimlapi_images.batch.jobs import read_jobs
-
-    if jobs is None:
-        return None
-    return read_jobs(jobs, format=format_)
-
-
 def _live(tally: Tally, stack: ExitStack) -> Callable[[BatchEvent], None] | None:
-    """A live display, if standard error is a terminal and Rich is installed."""
+    """A live display, if standard error is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
     from aimlapi_images.batch.display import Live
 
-    try:
-        return stack.enter_context(Live(tally))
-    except ModuleNotFoundError:
-        return None
+    return stack.enter_context(Live(tally))
 
 
 def _plan(jobs: Any, out: Path, options: Mapping[str, Any], as_json: bool) -> int:
@@ -142,9 +127,7 @@ def _plan(jobs: Any, out: Path, options: Mapping[str, Any], as_json: bool) -> in
     if as_json:
         click.echo(json.dumps({**attrs.asdict(plan.start), "notices": plan.notices}))
         return 0
-    for text in plan.notices:
-        click.echo(text)
-    click.echo(started(plan.start))
+    click.echo("\n".join([*plan.notices, started(plan.start)]))
     if plan.start.estimate_usd is None:
         click.echo("the cost is not known: no earlier job of the same model, size and quality in this folder has one")
     return 0
@@ -200,7 +183,9 @@ def _client(
     budget: Budget | None = None,
     **settings: Any,
 ) -> ImageClient:
-    from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport
+    from aimlapi_images.api.aiohttp_transport import aiohttp_transport
+    from aimlapi_images.client import ImageClient
+    from aimlapi_images.dispatch.retry import RetryPolicy
 
     if timeout is not None:
         settings["timeout"] = timeout
@@ -216,13 +201,6 @@ def _command() -> str:
     return shlex.join(["aimlapi-images", *sys.argv[1:]])
 
 
-def _summarize(ended: BatchEnded, out: Path) -> None:
-    from aimlapi_images.batch.display import summary
-
-    for line in summary(ended, shlex.quote(str(out)), _command()):
-        click.echo(line)
-
-
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
@@ -233,12 +211,15 @@ def _summarize(ended: BatchEnded, out: Path) -> None:
     metavar="SECONDS",
     help="An attempt that is older, and that the log does not list, counts as never received.",
 )
-@_client_options
+@_base_url
+@_transport
+@_emulator
 def reconcile(folder: Path, grace: float, **settings: Any) -> int:
     """Settle the unknown outcomes of the batch in FOLDER with the provider's log.
 
     Exit codes: 0 nothing is open, 1 some outcomes are still open, 2 usage error, 3 refused by the API, 4 network error.
     """
+    from aimlapi_images.batch.display import settled
     from aimlapi_images.batch.reconciliation import Reconciled
     from aimlapi_images.batch.reconciliation import reconcile as settle
     from aimlapi_images.errors import ImageError
@@ -253,13 +234,8 @@ def reconcile(folder: Path, grace: float, **settings: Any) -> int:
         return fail(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    click.echo(
-        f"{found.billed:,} were billed and are lost (${found.usd:,.4f}), "
-        f"{found.unbilled:,} cost nothing and run again, {found.priced:,} have a known cost now"
-    )
-    if found.open:
-        at = "" if found.next is None else f"; ask again after {found.next.astimezone():%Y-%m-%d %H:%M}"
-        click.echo(f"{found.open:,} are not in the provider's log yet{at}")
+    for line in settled(found):
+        click.echo(line)
     return FAILED if found.open else 0
 
 

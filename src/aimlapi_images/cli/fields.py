@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -43,8 +44,7 @@ def field_options(request: Mapping[str, Any], *, without: Collection[str]) -> li
 def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:
     """The click type that parses and checks the text of an option."""
     if values := field_values(field):
-        numeric = all(isinstance(value, int | float) for value in values)
-        return click.Choice(sorted(values) if numeric else values)
+        return click.Choice(sorted(values, key=_numbers))
     match field_type(field):
         case "integer":
             return click.IntRange(**bounds) if (bounds := _bounds(field)) else click.INT
@@ -55,6 +55,12 @@ def option_type(field: Mapping[str, Any]) -> click.ParamType[Any]:
         case "string":
             return click.STRING
     return JsonText() if {"type", "anyOf", "oneOf"} & field.keys() else click.STRING
+
+
+def _numbers(value: object) -> list[float]:
+    """The numbers of a value such as `1024x768` or `2K`, to sort by; none if it begins with a word, such as `auto`."""
+    text = str(value)
+    return [float(each) for each in re.findall(r"\d+(?:\.\d+)?", text)] if text[:1].isdigit() else []
 
 
 def _bounds(field: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class ModelCommand(click.Command):
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", metavar="PROMPT", required=False)
-@click.option("-p", "--prompt", help="The prompt, as an option as in `edit`.")
+@click.argument("words", metavar="[PROMPT]", required=False)
+@click.option("-p", "--prompt", help="The prompt, in place of PROMPT.")
 @ordering_options
 def generate(words: str | None, prompt: str | None, **options: Any) -> int:
     """Generate one image from PROMPT; - reads it from standard input.
@@ -61,8 +61,11 @@ def generate(words: str | None, prompt: str | None, **options: Any) -> int:
     """
     if words is not None and prompt is not None:
         raise click.UsageError("give the prompt once: as PROMPT or as --prompt")
-    text = read_prompt(words if prompt is None else prompt)
+    given = words if prompt is None else prompt
+    if given is None:
+        raise click.UsageError("Missing argument 'PROMPT'.")
     ordering, fields = split_options(options)
+    text = read_prompt(given)
 
     async def ask(client: ImageClient, **call: Any) -> GeneratedImage:
         return await client.generate(text, **fields, **call)

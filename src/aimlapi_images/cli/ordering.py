@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import click
 
 from aimlapi_images.cli.emulator import emulated
 from aimlapi_images.cli.fields import named_value
-from aimlapi_images.cli.process import INTERRUPTED, complain, fail, run
+from aimlapi_images.cli.process import FAILED, INTERRUPTED, complain, drop, fail, read_stdin, run, tell
 
 if TYPE_CHECKING:
+    from aimlapi_images.cli.report import Watch
     from aimlapi_images.models import GeneratedImage
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+STANDARD_STREAM: Final = "-"
+_MAX_PROMPT_BYTES: Final = 2**20
 
 _OPTIONS = (
     click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
         help="The file to write: fox, fox.jpg for a JPEG, or - for standard output. "
         "[default: a name made from the prompt]",
     ),
@@ -51,7 +56,7 @@ _OPTIONS = (
     click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost."),
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
     click.option("-v", "--verbose", count=True, help="Print what happens to the order; -vv: also each attempt."),
-    click.option("--json", is_flag=True, help="Print the details of the image as one JSON object."),
+    click.option("--json", is_flag=True, help="Print the result, or what went wrong, as one JSON object."),
     click.option(
         "--field", "more", multiple=True, metavar="NAME=VALUE", help="Send any field unchecked; VALUE may be JSON."
     ),
@@ -62,7 +67,7 @@ _OPTIONS = (
 class Ordering:
     """The options that are not fields of the request."""
 
-    output: Path | None
+    output: str | None
     model: str | None
     base_url: str | None
     timeout: float | None
@@ -86,27 +91,25 @@ def split_options(options: Mapping[str, Any]) -> tuple[Ordering, dict[str, Any]]
     """Separate the options of `Ordering` from the fields of the request: those to check, and those of `--field`."""
     names = [field.name for field in attrs.fields(Ordering)]
     fields = {name: value for name, value in options.items() if name not in (*names, "more") and value is not None}
-    request = {"options": fields, "extra_body": dict(map(named_value, options["more"]))}
-    if options["verbose"]:
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        logging.getLogger("aimlapi_images").setLevel(logging.INFO if options["verbose"] == 1 else logging.DEBUG)
-    return Ordering(**{name: options[name] for name in names}), request
+    more = dict(map(named_value, options["more"]))
+    if options["output"] == STANDARD_STREAM:
+        if sys.stdout is None or sys.stdout.isatty():
+            raise click.UsageError("-o - writes the image to standard output, which has to be a file or a pipe")
+        if any((fields | more).get(name) not in (None, 1) for name in ("n", "num_images")):
+            raise click.UsageError("-o - writes one image, not several")
+    return Ordering(**{name: options[name] for name in names}), {"options": fields, "extra_body": more}
 
 
-def read_prompt(prompt: str | None) -> str:
+def read_prompt(prompt: str) -> str:
     """The prompt, or what standard input has if it is `-`."""
-    if prompt is None:
-        raise click.UsageError("Missing argument 'PROMPT'.")
-    if prompt != "-":
+    if prompt != STANDARD_STREAM:
+        with suppress(UnicodeError):  # Python could not decode it in the locale C
+            return prompt if prompt.isprintable() else os.fsencode(prompt).decode()
         return prompt
-    if sys.stdin is None:
-        raise click.UsageError("the prompt is -, but there is no standard input")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
+        return read_stdin("the prompt", _MAX_PROMPT_BYTES).decode("utf-8-sig").strip()
     except ValueError as error:
         raise click.UsageError("the prompt on standard input is not UTF-8") from error
-    except OSError as error:
-        raise click.UsageError(f"standard input cannot be read: {error.strerror}") from error
 
 
 def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[GeneratedImage]]) -> int:
@@ -118,53 +121,78 @@ def carry_out(ordering: Ordering, name: str, ask: Callable[..., Awaitable[Genera
         ask: Calls the method of the client.
     """
     from aimlapi_images import errors
-    from aimlapi_images.cli.report import rescue, show
+    from aimlapi_images.cli.report import Watch, lost_in, rescue, save_under_free_names, show, summary, write_to_stdout
 
-    to_stdout = str(ordering.output) == "-"
-    if to_stdout and (sys.stdout is None or sys.stdout.isatty()):
-        raise click.UsageError("-o - writes the image to standard output, which has to be a file or a pipe")
-    order = uuid.uuid4().hex
-    sent: list[str] = []
+    to_stdout = ordering.output == STANDARD_STREAM
+    watch = Watch(uuid.uuid4().hex)
+    report_to: dict[str, Any] = {"as_json": ordering.json, "err": to_stdout}
     try:
-        image = run(_place(ordering, name, ask, order, sent))
+        with _narrated(ordering.verbose):
+            image = run(_place(ordering, name, ask, watch))
+        if to_stdout:
+            write_to_stdout(watch.images)
+        elif ordering.output is None:
+            save_under_free_names(watch.images, name)
+            image = attrs.evolve(watch.images[0], others=tuple(watch.images[1:]))
     except errors.ImageError as error:
-        return fail(error, *rescue(error), as_json=ordering.json and not to_stdout)
+        return fail(error, *rescue(error.order, lost_in(error)), **report_to)
     except KeyboardInterrupt:
-        asked = f"{order} was sent and may be billed: the provider's log lists it" if sent else "nothing was sent"
-        complain(f"interrupted: {f'order {asked}' if sent else asked}")
+        lost = (image.data for image in watch.images if image.path is None)
+        known: dict[str, Any] = {"order": watch.order, "may_be_billed": watch.may_be_billed, "urls": watch.urls}
+        tell("Interrupted", f"interrupted: {watch}", *rescue(watch.order, lost), **report_to, **known)
         return INTERRUPTED
-    if not ordering.quiet:
-        show(image, emulated=ordering.emulator, as_json=ordering.json, err=to_stdout)
+    if ordering.quiet:
+        return 0
+    try:
+        show(image, ordering.emulator, as_json=ordering.json, err=to_stdout)
+    except (OSError, KeyboardInterrupt) as error:
+        drop(sys.stdout)
+        reason = error.strerror if isinstance(error, OSError) else "interrupted"
+        complain(f"standard output cannot be written: {reason}; the result is {summary(image, ordering.emulator)}")
+        return FAILED if isinstance(error, OSError) else INTERRUPTED
     return 0
 
 
 async def _place(
-    ordering: Ordering, name: str, ask: Callable[..., Awaitable[GeneratedImage]], order: str, sent: list[str]
+    ordering: Ordering, name: str, ask: Callable[..., Awaitable[GeneratedImage]], watch: Watch
 ) -> GeneratedImage:
-    from aimlapi_images.cli.report import check_free_name, save_under_free_name, write_to_stdout
+    from aimlapi_images.cli.report import check_free_name
     from aimlapi_images.client import ImageClient
     from aimlapi_images.dispatch.retry import RetryPolicy
-    from aimlapi_images.events import AttemptStarted, Event
 
-    async def observe(event: Event) -> None:
-        if isinstance(event, AttemptStarted):
-            sent.append(event.request_id)
-
-    settings: dict[str, Any] = {"base_url": ordering.base_url, "deadline": ordering.deadline, "observer": observe}
+    settings: dict[str, Any] = {"base_url": ordering.base_url, "deadline": ordering.deadline, "observer": watch}
     if ordering.timeout is not None:
         settings["timeout"] = ordering.timeout
     if ordering.emulator:
         settings |= emulated()
-    call: dict[str, Any] = {"order": order, "overwrite": ordering.overwrite}
+    call: dict[str, Any] = {"order": watch.order, "overwrite": ordering.overwrite}
     if ordering.model:
         call["model"] = ordering.model
-    to_stdout = str(ordering.output) == "-"
     if ordering.output is None:
         check_free_name(name)
-    elif not to_stdout:
+    elif ordering.output != STANDARD_STREAM:
         call["to"] = ordering.output
     async with ImageClient(**settings, retry=RetryPolicy(attempts=ordering.attempts)) as client:
-        image = await ask(client, **call)
-        if to_stdout:
-            write_to_stdout(image)
-        return image if ordering.output else await save_under_free_name(image, name)
+        return await ask(client, **call)
+
+
+class _Lines(logging.Handler):
+    """Prints log messages as the command prints errors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+@contextmanager
+def _narrated(verbose: int) -> Iterator[None]:
+    """Print what happens to the order meanwhile, as far as `--verbose` asks for it."""
+    logger, handler = logging.getLogger("aimlapi_images"), _Lines()
+    level = logger.level
+    if verbose:
+        logger.setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -30,7 +30,7 @@ class Payload:
 
     def __init__(self, sink: Sink, *, max_bytes: int) -> None:
         self.sink = sink
-        self.size = 0
+        self.size: int = 0
         self.problem: str | None = None
         self._max_bytes = max_bytes
         self._prefix_possible = True

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
 
 def free_name(folder: Path, words: str) -> Path:
     """A path named after some words, such as a prompt, that no file in the folder has with any extension."""
-    stem = re.sub(r"[^\w]+", "-", words.lower()).strip("-_")[:_MAX_STEM_LENGTH].rstrip("-_") or "image"
+    encoding = sys.getfilesystemencoding()  # which is ASCII in the locale C
+    words = words.lower().encode(encoding, "ignore").decode(encoding)
+    stem = re.sub(r"[^\w]+", "-", words).strip("-_")[:_MAX_STEM_LENGTH].rstrip("-_") or "image"
     if stem in _RESERVED_NAMES:
         stem = f"{stem}-image"
     return folder / (stem if stem not in _stems(folder) else _numbered(folder, stem, 2))

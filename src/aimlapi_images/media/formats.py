@@ -11,7 +11,7 @@ import attrs
 from aimlapi_images.media.image_end import has_end
 
 # The first extension is the one to add. The others are kept where a path has them.
-EXTENSIONS: Final = {
+EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "webp": (".webp",),

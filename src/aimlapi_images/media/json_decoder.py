@@ -71,7 +71,7 @@ class BodyDecoder:
         max_body: int = MAX_BODY_BYTES,
     ) -> None:
         self.payloads: dict[str, Payload] = {}
-        self.skeleton = bytearray()
+        self.skeleton: bytearray = bytearray()
         self._open_sink = open_sink
         self._max_skeleton = max_skeleton
         self._max_payload = max_payload

@@ -50,7 +50,7 @@ class Sink:
     def __init__(
         self, target: Path | None, threads: Threads, *, overwrite: bool = False, piece_bytes: int = PIECE_BYTES
     ) -> None:
-        self.size = 0  # bytes taken so far
+        self.size: int = 0  # bytes taken so far
         self._target = target
         self._overwrite = overwrite
         self._threads = threads

@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
@@ -22,8 +22,22 @@ from aimlapi_images.threads import Threads
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+
+class PillowImage(Protocol):
+    """What type checkers require of a Pillow image. Without Pillow, its own class would accept anything."""
+
+    @property
+    def mode(self) -> str:
+        """Such as `RGB`."""
+
+    def getexif(self) -> Any:
+        """Its EXIF data, with its orientation."""
+
+
 # A path, a file's bytes, a file opened with 'rb', a Pillow image, or a generated image.
-ImageInput: TypeAlias = Union[str, os.PathLike[str], bytes, bytearray, memoryview, IO[bytes], "Image", GeneratedImage]
+ImageInput: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PillowImage | GeneratedImage
+)
 
 _READ_BYTES: Final = 2**20
 # What Pillow's modes become in a PNG; the others become RGB.

@@ -94,7 +94,7 @@ class UploadStream(httpx.AsyncByteStream):
     """
 
     def __init__(self, stream: Iterable[bytes], threads: Threads) -> None:
-        self.sent_whole = False
+        self.sent_whole: bool = False
         self.error: InvalidRequestError | None = None
         self._stream = stream
         self._threads = threads

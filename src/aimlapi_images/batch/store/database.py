@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -128,11 +129,18 @@ class Database:
             pass
         raise BatchError(f"{self._path} was removed or replaced while it was used")
 
-    def copy_to(self, path: Path) -> None:
-        """Write a copy, even if the file was removed meanwhile."""
-        with sqlite3.connect(path) as copy:
-            self.db.backup(copy)
-        copy.close()
+    def rescue(self) -> str:
+        """Copy the database to the temporary folder if its file is gone. Says where, as the end of a sentence."""
+        if self._path is None or self._path.exists():
+            return ""
+        try:
+            path = Path(tempfile.mkdtemp(prefix="aimlapi-images-")) / self._path.name
+            with sqlite3.connect(path) as copy:
+                self.db.backup(copy)
+            copy.close()
+        except (sqlite3.Error, OSError) as error:
+            return f"; its state is lost: {error}"
+        return f"; its state is kept as {path}"
 
 
 class Journal:
