@@ -71,6 +71,8 @@ async def test_paid_images_are_kept_elsewhere_if_the_disk_is_full(
         await run(fast_client, TEN, out, defaults=defaults)
     billed = fast_emulator.billed
     kept = list(elsewhere.glob("*/image.png"))
+    with pytest.raises(BatchError, match=r"No space left|cannot be written"):  # still full
+        await run(fast_client, TEN, out, defaults=defaults, limit=1)
     disk.full = False
     ran = await run(fast_client, TEN, out, defaults=defaults)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from aimlapi_images import (
     mask_from_box,
 )
 from aimlapi_images.batch import BatchStarted, JobEnded, Status, Throttled, run_batch
+from aimlapi_images.batch.store import folder
 from aimlapi_images.emulator import RunningEmulator
 from batches import Ran, exported, jobs, query, run
 from conftest import KEY, PIXEL_ANSWER, Script
@@ -461,3 +463,53 @@ async def test_the_key_is_in_no_file_of_the_batch(fast_client: ImageClient, tmp_
     await run(fast_client, jobs("a"), tmp_path)
 
     assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+async def test_refusals_in_a_row_stop_nothing(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    fast_emulator.configure(faults={"content_policy": 1.0})
+
+    ran = await run(fast_client, [f"fox {number}" for number in range(60)], tmp_path)
+
+    assert list(ran.statuses.values()) == ["refused"] * 60
+
+
+@pytest.mark.parametrize("fault", ["proxy_timeout", "expired_url"])
+async def test_paid_orders_without_an_image_stop_the_batch(
+    fast_emulator: RunningEmulator, tmp_path: Path, fault: str
+) -> None:
+    fast_emulator.configure(faults={fault: 1.0})
+    policy = RetryPolicy(attempts=1)
+    async with ImageClient(KEY, base_url=fast_emulator.base_url, retry=policy, max_concurrency=2) as client:
+        with pytest.raises(BatchError, match="20 jobs failed one after the other"):
+            await run(client, [f"fox {number}" for number in range(200)], tmp_path)
+
+    assert 20 <= fast_emulator.billed <= 24
+
+
+async def test_an_answer_cannot_name_a_file_of_this_machine(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (3, 3)).save(secret)
+    script = Script(httpx.Response(200, json={"data": [{"url": secret.as_uri()}]}))
+    async with ImageClient(KEY, transport=script.transport, retry=RetryPolicy(attempts=1)) as client:
+        first = await run(client, jobs("a"), tmp_path / "out")
+        second = await run(client, jobs("a"), tmp_path / "out")
+
+    assert (first.statuses, second.statuses) == ({"a": "generated"}, {"a": "lost"})
+    assert secret.exists()
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+async def test_a_folder_of_a_thousand_images_is_made_again_if_it_is_removed(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_PER_FOLDER", 2)
+    first = await run(fast_client, jobs(*"abcde"), tmp_path)
+    shutil.rmtree(tmp_path / "0001")
+
+    again = await run(fast_client, jobs(*"abcde"), tmp_path)
+
+    assert [first.results[id_].file for id_ in "abcde"] == ["a.png", "b.png", "0001/c.png", "0001/d.png", "0002/e.png"]
+    assert again.statuses == {"c": "done", "d": "done"}
+    assert fast_emulator.billed == 5

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import attrs
 import httpx
@@ -83,6 +81,11 @@ class Maker:
 
     async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
         """The files of a job, with the seconds that they took."""
+        folder_ = self._target(row).parent
+        try:
+            folder_.mkdir(exist_ok=True)
+        except OSError as error:
+            raise errors.BatchError(f"{folder_} cannot be written: {error.strerror}") from error
         if record.fetches:
             try:
                 return await self._fetch(row)
@@ -94,14 +97,8 @@ class Maker:
 
     async def _order(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
         """Order an image."""
-        target = self._target(row)
-        try:
-            target.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise errors.BatchError(f"{target.parent} cannot be written: {error.strerror}") from error
         name = folder.order_id(self.nonce, row["id"], row["attempts"] + 1)
-        fields = json.loads(row["parameters"])
-        order = await build(fields, self.client._threads, to=target, order=name)
+        order = await build(json.loads(row["parameters"]), self.client._threads, to=self._target(row), order=name)
         try:
             image = await self.client._pipeline.run(order, self.client._options.deadline, record)
         except errors.NotSavedError as error:
@@ -109,19 +106,18 @@ class Maker:
         return {each.path: each.seconds for each in (image, *image.others) if each.path is not None}
 
     async def _fetch(self, row: Mapping[str, Any]) -> dict[Path, float]:
-        """Fetch images that are paid for."""
-        urls = json.loads(row["urls"] or "[]")
-        target = self._target(row)
-        paths: dict[Path, float] = {}
-        for number, url in enumerate(urls, 1):
-            each = target if number == 1 else target.with_name(f"{target.name}-{number}")
+        """Fetch images that are paid for, or bring them back from where they were kept."""
+        urls, kept = json.loads(row["urls"] or "[]"), _there(json.loads(row["kept"] or "[]"))
+        target, paths = self._target(row), dict[Path, float]()
+        for number, source in enumerate(kept or urls, 1):
+            each = _numbered(target, number)
             if (found := folder.existing(each)) is not None:
                 paths[found] = 0.0
-            elif url.startswith("file:"):
-                paths[await self.client._threads.run(_move, Path(url2pathname(urlsplit(url).path)), each)] = 0.0
+            elif kept:
+                paths[await self.client._threads.run(_move, Path(source), each)] = 0.0
             else:
                 try:
-                    image = await self.client.fetch(url, to=each)
+                    image = await self.client.fetch(source, to=each)
                 except errors.NotSavedError as error:
                     return await self._save_again(row, error)
                 paths |= {} if image.path is None else {image.path: image.seconds}
@@ -166,7 +162,7 @@ class Maker:
             kept = [await _save(image, rescue / "image", n) for n, image in enumerate(images, 1)]
         with suppress(errors.BatchError):
             if kept:
-                await self.journal.write(self.state.keep_urls, row["job"], [path.as_uri() for path in kept])
+                await self.journal.write(self.state.keep, row["job"], list(map(str, kept)))
         where = f"the image is kept as {', '.join(map(str, kept))}" if kept else "its image could not be kept elsewhere"
         raise errors.BatchError(f"{target} cannot be written ({problem}); {where}") from error
 
@@ -229,20 +225,27 @@ class Record:
 
 
 async def _save(image: GeneratedImage, target: Path, number: int) -> Path:
-    if image.path is not None:
-        return image.path
-    return await image.save(target if number == 1 else target.with_name(f"{target.name}-{number}"))
+    return await image.save(_numbered(target, number)) if image.path is None else image.path
+
+
+def _numbered(target: Path, number: int) -> Path:
+    """Where the image of this number goes: `fox`, `fox-2`."""
+    return target if number == 1 else target.with_name(f"{target.name}-{number}")
+
+
+def _there(paths: list[str]) -> list[str]:
+    """Those of the files that are still there."""
+    return [path for path in paths if Path(path).is_file()]
 
 
 def _move(source: Path, target: Path) -> Path:
     """Bring an image from the temporary folder, where it was kept while the output folder could not be written."""
+    path = target.with_name(target.name + source.suffix)
     try:
-        data = source.read_bytes()
-        path = target.with_name(target.name + source.suffix)
-        write_whole(path, data)
+        write_whole(path, source.read_bytes())
     except OSError as error:
-        message = f"the image is paid for, but {source} cannot be brought to {target}: {error}"
-        raise errors.DownloadError(message, url=source.as_uri()) from error
+        message = f"{path} cannot be written: {error.strerror}; the image stays in {source}"
+        raise errors.BatchError(message) from error
     with suppress(OSError):
         source.unlink()
         source.parent.rmdir()

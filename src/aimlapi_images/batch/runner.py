@@ -181,9 +181,11 @@ class _Run:
             while (row := await self._row()) is not None:
                 error = await self._maker.make(row)
                 self._changed = True
-                self._learn(error)
+                if error is not None and models.stops_all(error):
+                    self.fatal = self.fatal or error
                 found = await self._journal.write(lambda job=row["job"]: next(self._state.results(job)))
                 result = models.JobResult.from_row(found)
+                self._learn(result.status, error)
                 if result.status is not models.Status.PENDING:
                     await self._room.acquire()
                     self._events.put_nowait(models.JobEnded(result))
@@ -207,15 +209,13 @@ class _Run:
             self.fatal = self.fatal or BatchError(f"the disk of {self._out} is full")
         return self._stop.is_set() or self.fatal is not None
 
-    def _learn(self, error: ImageError | None) -> None:
-        """Stop if no other job can succeed."""
-        if error is None or error.may_be_billed:
+    def _learn(self, status: models.Status, error: ImageError | None) -> None:
+        """Stop if the API seems to be down: otherwise thousands of orders might be paid for without an image."""
+        if status is models.Status.DONE:
             self._failures = 0
-            return
-        self._failures += 1
-        if models.stops_all(error):
-            self.fatal = self.fatal or error
-        elif self._failures >= max(_FAILURES_IN_A_ROW, len(self._workers)):
+        elif status is not models.Status.REFUSED:
+            self._failures += 1
+        if self._failures >= max(_FAILURES_IN_A_ROW, len(self._workers)):
             message = f"{self._failures} jobs failed one after the other, the last one with: {error}"
             self.fatal = self.fatal or BatchError(message)
 

@@ -89,8 +89,8 @@ class State(Database):
     def jobs(self, numbers: Sequence[int]) -> list[sqlite3.Row]:
         """Jobs to be carried out, with the URLs of their last attempt and the number of attempts, in this order."""
         chosen = (
-            "SELECT jobs.*, count(attempt) AS attempts, max(attempt), urls FROM jobs LEFT JOIN attempts USING (job) "
-            "WHERE job = ? GROUP BY job"
+            "SELECT jobs.*, count(attempt) AS attempts, max(attempt), urls, kept "
+            "FROM jobs LEFT JOIN attempts USING (job) WHERE job = ? GROUP BY job"
         )
         return [self.db.execute(chosen, (number,)).fetchone() for number in numbers]
 
@@ -123,10 +123,10 @@ class State(Database):
         self.db.execute(end, (json.dumps(urls), usage.credits_used, usage.usd_spent, inference_id, request_id))
         self.change_job(job, status=Status.GENERATED)
 
-    def keep_urls(self, job: int, urls: Sequence[str]) -> None:
-        """Replace where the images of the last attempt can be had."""
-        last = "UPDATE attempts SET urls = ? WHERE attempt = (SELECT max(attempt) FROM attempts WHERE job = ?)"
-        self.db.execute(last, (json.dumps(urls), job))
+    def keep(self, job: int, paths: Sequence[str]) -> None:
+        """The images of the last attempt are kept elsewhere."""
+        last = "UPDATE attempts SET kept = ? WHERE attempt = (SELECT max(attempt) FROM attempts WHERE job = ?)"
+        self.db.execute(last, (json.dumps(paths), job))
 
     def saved(self, out: Path, job: int, images: Iterable[StoredImage]) -> None:
         """The files of a job are there. Their names become durable, too."""

@@ -37,6 +37,7 @@ CREATE TABLE attempts (
     credits       INTEGER,                   -- NULL: unknown, or nothing
     usd           REAL,
     urls          TEXT,                      -- JSON: where its images can be fetched
+    kept          TEXT,                      -- JSON: paths of images that could not be written to the folder
     inference_id  TEXT,
     error_class   TEXT,
     error_message TEXT
