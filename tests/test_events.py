@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,14 @@ def test_an_order_of_a_batch_has_an_observer_of_its_own_that_is_told_first() -> 
     run_in_virtual_time(main())
 
     assert told[:4] == ["batch: AttemptStarted", "client: AttemptStarted", "batch: Generated", "client: Generated"]
+
+
+def test_nothing_is_printed_unless_logging_is_configured() -> None:
+    script = "import logging\nfrom aimlapi_images import events\nevents.logger.warning('outcome unknown')"
+    quiet, loud = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for code in (script, script.replace("\n", "\nlogging.basicConfig()\n", 1))
+    )
+
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    assert "outcome unknown" in loud.stderr

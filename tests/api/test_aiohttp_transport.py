@@ -140,6 +140,22 @@ async def test_certificates_named_by_the_environment(
     assert image.data == PIXEL
 
 
+@pytest.mark.parametrize("variables", [[], ["REQUESTS_CA_BUNDLE"], ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]])
+async def test_certificates_that_are_not_trusted_name_the_variable_that_helps(
+    make: Make, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, variables: list[str]
+) -> None:
+    for name in variables:
+        monkeypatch.setenv(name, "authority.pem")
+    once = RetryPolicy(attempts=1)
+    async with server(Answering(OK), tls) as url, ImageClient(KEY, base_url=url, transport=make(), retry=once) as client:
+        with pytest.raises(errors.ConnectionFailedError) as caught:
+            await client.generate("x")
+
+    assert "SSL_CERT_FILE names the file of trusted certificates" in str(caught.value)
+    unread = f"{' and '.join(variables)} {'are' if len(variables) > 1 else 'is'} not read here"
+    assert (unread in str(caught.value)) == bool(variables)
+
+
 @pytest.mark.parametrize("content", [None, "", "not a certificate"])
 def test_certificates_that_cannot_be_loaded_name_their_variable(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None

@@ -308,7 +308,7 @@ def test_it_runs_from_a_zip_without_metadata(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "program.zip", "w") as program:
         for folder in (ROOT / "src", ROOT / "generated"):
             for path in folder.rglob("*"):
-                if path.suffix in (".py", ".json"):
+                if path.suffix in (".py", ".json", ".sql"):
                     program.write(path, path.relative_to(folder))
     # Without the editable install: its packages and its metadata are hidden.
     script = """
@@ -333,4 +333,6 @@ main(sys.argv[1:])
 
     assert (done.returncode, done.stderr) == (0, "")
     assert Path("a-fox.png").exists()
+    Path("jobs.txt").write_text("a fox\n", encoding="utf-8")
+    assert packed("batch", "jobs.txt", "--out", "out", "--emulator", "-q").returncode == 0
     assert packed("--version").stdout == f"aimlapi-images {VERSION}\n"

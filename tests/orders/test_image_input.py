@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 
 from aimlapi_images import GeneratedImage, InvalidRequestError
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.image_input import read_upload
+from aimlapi_images.orders.image_input import ImageInput, read_upload
 from aimlapi_images.orders.uploads import Upload
 from aimlapi_images.threads import Threads
 from conftest import scripted
@@ -252,3 +252,11 @@ async def test_a_file_object_is_not_read_much_further_than_allowed(threads: Thre
         await read(file, threads)
 
     assert file.tell() == 1_000_000
+
+
+def test_its_type_needs_no_pillow() -> None:
+    """A type checker that does not find Pillow takes its classes for any type, and would accept `image=3`."""
+    names = {each.__module__ for each in get_args(ImageInput)}
+
+    assert not any(name.startswith("PIL") for name in names)
+    assert "aimlapi_images.orders.image_input" in names

@@ -97,10 +97,10 @@ class State:
     def reset(self, **settings: Any) -> None:
         """Forget everything, and return to the initial settings, changed by those given."""
         with self._lock:
-            self.settings = attrs.evolve(self._initial, **settings)
-            self.balance = self.settings.balance
-            self.log = RequestLog()
-            self.images = ImageStore()
+            self.settings: Settings = attrs.evolve(self._initial, **settings)
+            self.balance: float = self.settings.balance
+            self.log: RequestLog = RequestLog()
+            self.images: ImageStore = ImageStore()
             self.latest: deque[tuple[str, str]] = deque(maxlen=_LATEST_KEPT)  # prompt, name of the image
             self._counts: Counter[str] = Counter()
             self._faults: Counter[str] = Counter()

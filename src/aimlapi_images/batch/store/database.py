@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -51,10 +52,10 @@ class Database:
         self._path = path
         self._reserve = path.with_suffix(".reserve") if path and reserve else None
         self.new_folders: set[Path] = set()
-        self.is_full = False
+        self.is_full: bool = False
         try:
             name = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}" if path else ":memory:"
-            self.db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=30, uri=True)
+            self.db: sqlite3.Connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=30, uri=True)
             self.db.row_factory = sqlite3.Row
             for setting in () if readonly else _SETTINGS:
                 self.db.execute(f"PRAGMA {setting}")
@@ -70,7 +71,7 @@ class Database:
             self.db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
         )
         if not id_ and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
-            tables = Path(__file__).with_name("tables.sql").read_text(encoding="utf-8")
+            tables = (files("aimlapi_images.batch.store") / "tables.sql").read_text(encoding="utf-8")
             settings = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
             nonce = f"INSERT INTO batch VALUES ('{secrets.token_hex(4)}');"  # noqa: S608
             self.db.executescript(f"BEGIN IMMEDIATE; {tables} {nonce} {settings} COMMIT;")
@@ -80,7 +81,7 @@ class Database:
             raise BatchError(f"{self._path} was written by another version of this package (format {version})")
         elif (found := self.db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise _Damaged(found)
-        self.is_new = not self.db.execute("SELECT 1 FROM runs").fetchone()
+        self.is_new: bool = not self.db.execute("SELECT 1 FROM runs").fetchone()
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it."""
