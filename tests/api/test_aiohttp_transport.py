@@ -147,7 +147,10 @@ async def test_certificates_that_are_not_trusted_name_the_variable_that_helps(
     for name in variables:
         monkeypatch.setenv(name, "authority.pem")
     once = RetryPolicy(attempts=1)
-    async with server(Answering(OK), tls) as url, ImageClient(KEY, base_url=url, transport=make(), retry=once) as client:
+    async with (
+        server(Answering(OK), tls) as url,
+        ImageClient(KEY, base_url=url, transport=make(), retry=once) as client,
+    ):
         with pytest.raises(errors.ConnectionFailedError) as caught:
             await client.generate("x")
 

@@ -41,7 +41,7 @@ VARIABLES = (
 )
 SETTINGS = settings(
     deadline=None,
-    max_examples=150,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 pytestmark = pytest.mark.filterwarnings("always")

@@ -195,7 +195,6 @@ def test_options_follow_the_type_of_their_field(field: dict[str, object], given:
         ({"type": "string", "enum": ["1024x1024", "auto", "512x512"]}, "[auto|512x512|1024x1024]"),
         ({"type": ["string", "integer"], "enum": ["10", 5, "0.5"]}, "[0.5|5|10]"),
         ({"type": "integer", "minimum": None, "maximum": None}, "INTEGER"),
-        ({"type": "integer", "minimum": 1, "maximum": None}, "INTEGER RANGE [x>=1]"),
     ],
 )
 def test_the_help_shows_what_an_option_accepts(field: dict[str, object], metavar: str) -> None:

@@ -55,7 +55,9 @@ class Database:
         self.is_full: bool = False
         try:
             name = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}" if path else ":memory:"
-            self.db: sqlite3.Connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=30, uri=True)
+            self.db: sqlite3.Connection = sqlite3.connect(
+                name, isolation_level=None, check_same_thread=False, timeout=30, uri=True
+            )
             self.db.row_factory = sqlite3.Row
             for setting in () if readonly else _SETTINGS:
                 self.db.execute(f"PRAGMA {setting}")
