@@ -144,8 +144,11 @@ async def test_certificates_named_by_the_environment(
 async def test_certificates_that_are_not_trusted_name_the_variable_that_helps(
     make: Make, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, variables: list[str]
 ) -> None:
-    for name in variables:
-        monkeypatch.setenv(name, "authority.pem")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if name in variables:
+            monkeypatch.setenv(name, "authority.pem")
+        else:
+            monkeypatch.delenv(name, raising=False)
     once = RetryPolicy(attempts=1)
     async with (
         server(Answering(OK), tls) as url,
