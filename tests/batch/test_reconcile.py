@@ -76,6 +76,39 @@ async def test_a_clock_that_was_wrong_when_it_was_sent_does_not_hide_it(
     assert (await reconcile(fast_client, tmp_path)).billed == 1
 
 
+async def test_an_attempt_that_is_older_than_the_log_reaches_is_never_taken_for_unbilled(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    fast_emulator.fail("dropped_after")
+    await run(fast_client, jobs("a"), tmp_path)
+    fast_emulator.reset()  # the log has forgotten it
+    sent = datetime.now(UTC) - timedelta(days=100)
+    with sqlite3.connect(tmp_path / "batch.sqlite") as store:
+        store.execute("UPDATE attempts SET sent = ?", (sent.strftime("%Y-%m-%dT%H:%M:%SZ"),))
+    store.close()
+
+    found = await reconcile(fast_client, tmp_path)
+
+    assert (found.open, found.unbilled) == (1, 0)
+    assert query(tmp_path, "SELECT status FROM jobs") == [("unknown",)]
+
+
+async def test_an_attempt_that_the_log_lists_as_running_stays_open(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            sent.append(request.headers["x-client-request-id"])
+            raise httpx.ReadError("gone")
+        return httpx.Response(200, json={"data": [{"client_request_id": sent[0], "status": "running"}]})
+
+    async with ImageClient(KEY, transport=httpx.MockTransport(answer)) as client:
+        await run(client, jobs("a"), tmp_path)
+        found = await reconcile(client, tmp_path, grace=0)
+
+    assert (found.open, found.unbilled, found.billed) == (1, 0, 0)
+
+
 async def test_attempts_of_a_killed_run_are_settled_without_another_run(
     fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path
 ) -> None:

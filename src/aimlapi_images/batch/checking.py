@@ -80,8 +80,3 @@ def build_generation(fields: Mapping[str, Any], **arguments: Any) -> Order:
     return new_generation(
         fields.get("prompt", ""), model=fields["model"], parameters=parameters, extra_body=extra, **arguments
     )
-
-
-def images_expected(fields: Mapping[str, Any]) -> int:
-    """How many images a job asks for."""
-    return Order(id="", fields=fields, to=None, to_given=None, overwrite=False).images_expected

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from aimlapi_images.batch.checking import Checker, images_expected
+from aimlapi_images.batch.checking import Checker
 from aimlapi_images.batch.jobs import Job
 from aimlapi_images.batch.models import BatchStarted, Status
 from aimlapi_images.batch.store import folder as files
@@ -21,6 +21,7 @@ from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import DEFAULT_MODEL
 from aimlapi_images.config import instance_of, one_of, rule, whole_number
 from aimlapi_images.errors import BatchError, InvalidRequestError
+from aimlapi_images.orders.order import images_expected
 
 _SHOWN: Final = 10  # notices of a kind, and problems
 

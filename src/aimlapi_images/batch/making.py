@@ -15,7 +15,7 @@ import attrs
 import httpx
 
 from aimlapi_images import errors
-from aimlapi_images.batch.checking import build, images_expected
+from aimlapi_images.batch.checking import build
 from aimlapi_images.batch.models import Status, ending
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
@@ -24,6 +24,7 @@ from aimlapi_images.client import ImageClient
 from aimlapi_images.events import AttemptStarted, Event, Generated, Observer, Retrying
 from aimlapi_images.media.files import write_whole
 from aimlapi_images.models import GeneratedImage
+from aimlapi_images.orders.order import images_expected
 
 _SAVE_AGAIN_AFTER: Final = (1.0, 4.0)  # seconds
 _PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")

@@ -76,17 +76,17 @@ async def reconcile(
         rows = {row["request_id"]: row for row in state.open_attempts()}
         if not rows:
             return Reconciled()
-        found = await _look_up(client, {name: _time(row["sent"]) for name, row in rows.items()}, sleep)
+        found, start = await _look_up(client, {name: _time(row["sent"]) for name, row in rows.items()}, sleep)
         now = datetime.now(UTC)
-        result = state.transaction(lambda: _settle(state, rows, found, now, timedelta(seconds=grace)))
+        result = state.transaction(lambda: _settle(state, rows, found, start, now, timedelta(seconds=grace)))
         write_results(state, folder / RESULTS, "jsonl")
         return result
 
 
 async def _look_up(
     client: ImageClient, sent: Mapping[str, datetime], sleep: Callable[[float], Awaitable[None]]
-) -> dict[str, LogEntry]:
-    """The log's entries of these requests that have ended."""
+) -> tuple[dict[str, LogEntry], datetime]:
+    """The log's entries of these requests, and since when the log has been read."""
     now = datetime.now(UTC)
     end = max(*sent.values(), now) + _MARGIN
     start = max(min(*sent.values(), now) - _MARGIN, end - MAX_LOG_SPAN)
@@ -94,24 +94,34 @@ async def _look_up(
     async for page in client.log_pages(start=start, end=end, limit=_PAGE_SIZE):
         for entry in page.entries:
             name = entry.client_request_id
-            if name is not None and name in sent and entry.status in ("succeeded", "failed"):
+            if name is not None and name in sent:
                 found[name] = entry
-        if len(found) == len(sent):
+        if sum(map(_has_ended, found.values())) == len(sent):
             break
         if page.has_more:
             await sleep(_BETWEEN_PAGES)
-    return found
+    return found, start + _MARGIN
 
 
 def _settle(
-    state: State, rows: Mapping[str, Any], found: Mapping[str, LogEntry], now: datetime, grace: timedelta
+    state: State,
+    rows: Mapping[str, Any],
+    found: Mapping[str, LogEntry],
+    start: datetime,
+    now: datetime,
+    grace: timedelta,
 ) -> Reconciled:
+    """Settle the attempts.
+
+    One that the log lists as not ended stays open, as does one that is older than the log reaches.
+    """
     billed = unbilled = priced = 0
     usd = 0.0
     waiting: list[datetime] = []
     for request_id, row in rows.items():
-        entry, known = found.get(request_id), row["outcome"] in ("generated", "billed")
-        if entry is not None and known:
+        entry, known, sent = found.get(request_id), row["outcome"] in ("generated", "billed"), _time(row["sent"])
+        ended = entry is not None and _has_ended(entry)
+        if entry is not None and ended and known:
             state.settle(row["attempt"], row["outcome"], entry.usage, entry.inference_id)
             priced += 1
         elif entry is not None and entry.status == "succeeded":
@@ -120,15 +130,19 @@ def _settle(
             usd += entry.usage.usd_spent or 0.0
         elif known:
             waiting.append(now + grace)
-        elif entry is not None or now - _time(row["sent"]) >= grace:
+        elif ended or (entry is None and start <= sent <= now - grace):
             state.settle(row["attempt"], "unbilled", Usage(), entry.inference_id if entry else None)
             unbilled += 1
         else:
-            waiting.append(_time(row["sent"]) + grace)
+            waiting.append(max(now, sent + grace))
     state.settle_jobs()
     return Reconciled(
         billed=billed, usd=usd, unbilled=unbilled, priced=priced, open=len(waiting), next=min(waiting, default=None)
     )
+
+
+def _has_ended(entry: LogEntry) -> bool:
+    return entry.status in ("succeeded", "failed")
 
 
 def _time(text: str) -> datetime:

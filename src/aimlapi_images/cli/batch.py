@@ -42,7 +42,7 @@ _emulator = click.option("--emulator", is_flag=True, help="Use a local emulator:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder for the images.")
 @click.option("--format", type=click.Choice(["txt", "csv", "jsonl"]), help="Format of JOBS. [default: its extension]")
 @click.option("--model", help="The model of jobs that name none.")
-@click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Any other field; VALUE may be JSON.")
+@click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Sent unchecked; VALUE may be JSON.")
 @click.option("--dry-run", is_flag=True, help="Check the jobs, and say what a run would do and cost.")
 @click.option("--limit", type=click.IntRange(1), help="The number of jobs to carry out at most.")
 @click.option("--order", type=click.Choice(["listed", "random"]), default="listed", help="The order of the jobs.")
@@ -78,7 +78,7 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
     settings = {name: options.pop(name) for name in _SETTINGS}
     format_, more = options.pop("format"), options.pop("more")
     defaults = {name: value for name, value in options.items() if value is not None}
-    chosen["defaults"] = defaults | dict(map(named_value, more))
+    chosen["defaults"] = defaults | ({"extra_body": dict(map(named_value, more))} if more else {})
     source = None if jobs is None else read_jobs(jobs, format=format_)
     work: _Work | None = None
     tally = Tally(budget_usd=settings.pop("budget_usd"))
@@ -107,7 +107,7 @@ _SETTINGS: Final = (
     *("base_url", "transport", "emulator", "budget_usd", "requests_per_minute", "max_concurrency"),
     *("timeout", "deadline", "attempts"),
 )
-batch.params[4:4] = field_options(schema.generation_request(), without=("model", "prompt", "format", "order"))
+batch.params[4:4] = field_options(schema.generation_request(), without=("model", "prompt", *schema.STREAMING))
 
 
 def _live(tally: Tally, stack: ExitStack) -> Callable[[BatchEvent], None] | None:
@@ -183,7 +183,6 @@ def _client(
     budget: Budget | None = None,
     **settings: Any,
 ) -> ImageClient:
-    from aimlapi_images.api.aiohttp_transport import aiohttp_transport
     from aimlapi_images.client import ImageClient
     from aimlapi_images.dispatch.retry import RetryPolicy
 
@@ -192,6 +191,10 @@ def _client(
     if emulator:
         settings |= emulated()
     elif transport == "aiohttp":
+        try:
+            from aimlapi_images.api.aiohttp_transport import aiohttp_transport
+        except ImportError as error:
+            raise click.UsageError(str(error)) from error
         settings["transport"] = aiohttp_transport()
     return ImageClient(**settings, budget=budget, retry=RetryPolicy(attempts=attempts))
 

@@ -100,8 +100,9 @@ def drain_on_signals(stop: asyncio.Event, hint: str) -> None:
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
-            loop.add_signal_handler(number, interrupted)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+                loop.add_signal_handler(number, interrupted)
 
 
 def read_stdin(what: str, max_bytes: int) -> bytes:

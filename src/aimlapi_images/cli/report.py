@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import click
 
-from aimlapi_images.errors import DecodeError, ImageError, InvalidRequestError, NotSavedError
+from aimlapi_images.errors import DecodeError, DownloadError, ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.events import AttemptStarted, Delivered, Event, Generated, Retrying
 from aimlapi_images.media.files import check_target, free_name, write_whole
 from aimlapi_images.media.formats import signature, with_extension
@@ -119,7 +119,7 @@ def _not_saved(message: str, images: list[GeneratedImage]) -> NotSavedError:
 
 def lost_in(error: ImageError) -> Iterator[bytes]:
     """What an error has of images that were paid for but not saved."""
-    if isinstance(error, DecodeError) and error.data:
+    if isinstance(error, DecodeError | DownloadError) and error.data:
         yield error.data
     images = [error.image, *error.images] if isinstance(error, NotSavedError) else error.images
     yield from (image.data for image in images if image.path is None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -125,8 +125,7 @@ def _on_image_host(endpoint: Endpoint, state: State) -> Endpoint:
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these alone
-    return error_answer(request, error)
+    return error_answer(request, cast(HTTPException, error))  # registered for these alone
 
 
 class _Outermost:

@@ -155,8 +155,10 @@ class Sink:
         path = Path(with_extension(free_number(self._target, number), format_.name))
         if self._discarded or self._path is None:  # meanwhile, because the awaiting task was cancelled
             raise OSError(errno.ECANCELED, "the image was discarded", str(self._target))
-        self._close()
+        if os.name == "nt":  # pragma: no cover - where an open file cannot be renamed
+            self._close()
         put_in_place(self._path, path, overwrite=self._overwrite)
+        self._close()  # not earlier: if the temporary file is gone, the bytes are still there
         self._path = path
         self._image = ImageFile(format_, self.size, path=path)
         return self._image

@@ -83,8 +83,7 @@ class Order:
     @property
     def images_expected(self) -> int:
         """How many images the order asks for, from 1 to 10."""
-        counts = (number(self.parameters.get(name)) or 1 for name in _COUNT_FIELDS)
-        return int(min(max(1, *counts), _MAX_IMAGES))
+        return images_expected(self.fields)
 
     @property
     def target(self) -> Path | None:
@@ -118,6 +117,12 @@ class Order:
             raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
         except ValueError as error:  # a null character
             raise InvalidRequestError(f"the image cannot be written to {str(self.to_given)!r}: {error}") from error
+
+
+def images_expected(fields: Mapping[str, Any]) -> int:
+    """How many images a request asks for, from 1 to 10."""
+    counts = (number(fields.get(name)) or 1 for name in _COUNT_FIELDS)
+    return int(min(max(1, *counts), _MAX_IMAGES))
 
 
 def new_fetch(url: object, *, to: str | os.PathLike[str] | None, overwrite: bool) -> Order:
