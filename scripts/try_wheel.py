@@ -63,7 +63,12 @@ def main() -> None:
             run([command, "generate", "A T-Rex", "--size", "1536x1024", "-o", "trex", "--emulator"], cwd=folder).strip()
         )
         run([python, "-c", LOOK], cwd=folder)
-        print("with the extras cli and emulator: the command makes an image")
+        (folder / "jobs.txt").write_text("a fox\nan owl\n", encoding="utf-8")
+        print(run([command, "batch", "jobs.txt", "--out", "foxes", "--quiet", "--emulator"], cwd=folder).strip())
+        assert len(list((folder / "foxes").glob("*.png"))) == 2
+        hint = run([command, "batch", "jobs.txt", "--out", "x", "--transport", "aiohttp"], cwd=folder, expected=2)
+        assert 'pip install ".[aiohttp]"' in hint, hint
+        print("with the extras cli and emulator: the command makes an image, and a batch")
 
         run([*install, "pytest", "pytest-asyncio"])
         (folder / "suite").mkdir()

@@ -25,6 +25,7 @@ def _in_a_folder_with_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast
     monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
     monkeypatch.setenv("AIMLAPI_API_BASE", fast_emulator.base_url)
     monkeypatch.setattr(sys, "argv", ["aimlapi-images", "batch", "jobs.csv", "--out", "out"])
+    Path("other.jsonl").write_text('{"prompt": "x", "brand_new": 1}', encoding="utf-8")
     Path("jobs.csv").write_text("id,prompt,title\nfox,A fox,Fuchs\nowl,An owl,Eule\n", encoding="utf-8")
 
 
@@ -137,7 +138,7 @@ def test_stored_jobs_are_carried_on(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["jobs.csv", "--size", "7x7"], "Invalid value for '--size'"),
-        (["jobs.csv", "--field", "brand_new=1"], "2 of 2 jobs are invalid, so that none was sent. line 2: "),
+        (["other.jsonl"], "1 of 1 jobs are invalid, so that none was sent. line 1: "),
         (["none.csv"], "none.csv cannot be read: No such file or directory"),
         (["jobs.doc"], "jobs.doc is no .txt, .csv or .jsonl file"),
         ([], "has no jobs of an earlier run: give the jobs"),

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from aimlapi_images import cli, emulator
 from aimlapi_images.cli.fields import option_type
 from aimlapi_images.orders import schema
-from conftest import KEY, PIXEL_ANSWER
+from conftest import KEY, PIXEL, PIXEL_ANSWER
 
 
 @pytest.fixture(autouse=True)
@@ -334,6 +334,27 @@ def test_a_paid_image_that_cannot_be_written_is_rescued(
     assert code == 2
     assert f"the data is rescued as {rescued}" in err
     assert size_of(rescued) == (1, 1)
+
+
+def test_the_part_of_an_image_that_a_failed_download_brought_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def generate(request: Request) -> Response:
+        return JSONResponse({"data": [{"url": f"{request.base_url}cut"}]})
+
+    async def cut(request: Request) -> Response:
+        return Response(PIXEL[:40])
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("AIML_API_KEY", KEY)
+    routes = [Route("/v1/images/generations", generate, methods=["POST"]), Route("/cut", cut)]
+    with emulator.serve(Starlette(routes=routes)) as running:
+        code, _, err = run(capsys, "generate", "x", "-o", "fox", "--attempts", "1", "--base-url", running.base_url)
+
+    (kept,) = tmp_path.iterdir()
+    assert code == 4
+    assert f"the data is rescued as {kept}" in err
+    assert kept.read_bytes() == PIXEL[:40]
 
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: restore Python's default.

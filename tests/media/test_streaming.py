@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
+from aimlapi_images import Event, ImageClient, NotSavedError, RetryPolicy, aiohttp_transport, errors, events
 from conftest import KEY, PIXEL, scripted
 
 NOISE = os.urandom(1_500_000)
@@ -91,6 +91,20 @@ async def test_what_is_written_is_not_held(tmp_path: Path) -> None:
     image.path.unlink()
     with pytest.raises(FileNotFoundError):
         _ = image.data
+
+
+async def test_an_image_whose_temporary_file_vanishes_is_not_lost(tmp_path: Path) -> None:
+    async def clean_up(event: Event) -> None:
+        if isinstance(event, events.Generated):
+            (part,) = tmp_path.glob(".aimlapi-images-*.part")
+            part.unlink()
+
+    async with server(HEAD, ANSWER) as url, client_for(url, observer=clean_up) as client:
+        with pytest.raises(NotSavedError, match="No such file") as caught:
+            await client.generate("x", to=tmp_path / "fox")
+
+    assert caught.value.image.data == LARGE
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("make", [lambda: None, aiohttp_transport], ids=["httpx", "aiohttp"])
