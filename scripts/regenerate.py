@@ -16,7 +16,7 @@ from pathlib import Path
 from schema_tools import SchemaError
 from schema_tools.generator import PACKAGE, ROOT, RegenerationError, generate, install, report_drift
 from schema_tools.overlay import OverlayError
-from schema_tools.source import schema_files
+from schema_tools.stored import schema_files
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schema_tools.generator import PACKAGE, ROOT, generate
-from schema_tools.source import read_sources, write_sources
+from schema_tools.stored import read_sources, write_sources
 
 NAME = "gpt-image-1-5.json"
 PAGE = "https://docs.aimlapi.com/model.md"

@@ -9,7 +9,8 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.chart import INK, OTHERS, OURS, PALE
-from bench.laboratory import SITUATIONS, Run, Situation, Who, run
+from bench.laboratory import Run, Who, run
+from bench.server_models import SITUATIONS, Situation
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 SEEDS: Final = 3
@@ -39,7 +40,7 @@ tells an observer, and the log, when the mode changes.
 
 ## Measured in virtual time
 
-Models of servers ([scripts/bench/laboratory.py](../scripts/bench/laboratory.py)) get all orders at once. *Ideal* is the
+[Models of servers](../scripts/bench/server_models.py) get all orders at once. *Ideal* is the
 time in seconds of a client that knows when the server admits; *ours* and *plain* are multiples of it. *Plain* are the
 retries of the OpenAI SDK without a limit of attempts: without a `Retry-After`, they never end at a free tier's limit.
 The longest wait is that of any order from its first attempt until it is admitted, in seconds. All numbers are means of

@@ -19,17 +19,8 @@ from schema_tools.merge import models_of, operations
 from schema_tools.normalize import GENERATIONS, Normalized, normalize
 from schema_tools.overlay import apply_overlay
 from schema_tools.report import Outcome, Report, changed_signatures, signatures
-from schema_tools.source import (
-    SourceError,
-    described_models,
-    find_schema,
-    is_url,
-    read_schema,
-    read_source,
-    read_sources,
-    schema_files,
-    write_sources,
-)
+from schema_tools.source import SourceError, described_models, find_schema, is_url, read_source
+from schema_tools.stored import read_schema, read_sources, schema_files, write_sources
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import attrs
 import httpx
@@ -42,6 +42,7 @@ from aimlapi_images.orders.order import new_fetch
 from aimlapi_images.threads import Threads
 
 if TYPE_CHECKING:  # a value that the schema no longer has must not keep the rest from loading
+    from aimlapi_images.options import LogQuery
     from aimlapi_rest.fields import Background, Moderation, OutputFormat, Quality, ResponseFormat, Size
     from aimlapi_rest.models import GetLogsLogStatus
 
@@ -368,25 +369,15 @@ class ImageClient:
         query = {"period": period, "start": start, "end": end, "status": status, "model": model}
         return await self._retry.result(partial(self._account.logs, **query, limit=limit, offset=offset))
 
-    async def log_pages(
-        self,
-        *,
-        period: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None = None,
-        model: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[LogPage]:
+    async def log_pages(self, **query: Unpack[LogQuery]) -> AsyncIterator[LogPage]:
         """Read all pages of the provider's log: `async for page in client.log_pages(start=...)`.
 
-        Arguments and errors are those of `logs`; `limit` is the size of a page. If requests end meanwhile, an entry may
-        come twice.
+        Arguments and errors are those of `logs`, without `offset`; `limit` is the size of a page. If requests end
+        meanwhile, an entry may come twice.
         """
-        span = {"period": period, "start": start, "end": end}
         read, more = 0, True
         while more:
-            page = await self.logs(**span, status=status, model=model, limit=limit, offset=read)  # type: ignore[arg-type]
+            page = await self.logs(**query, offset=read)
             yield page
             read += len(page.entries)
             more = page.has_more and bool(page.entries)

@@ -1,13 +1,15 @@
-"""Keyword arguments of `ImageClient.generate` and `edit` as typed dictionaries, for `**config` and `Unpack`."""
+"""Keyword arguments of `ImageClient`'s methods as typed dictionaries, for `**config` and `Unpack`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypedDict
 
 from aimlapi_images.orders.image_input import ImageInput
 from aimlapi_rest.fields import Background, Moderation, OutputFormat, Quality, ResponseFormat, Size
+from aimlapi_rest.models import GetLogsLogStatus
 
 
 class _Options(TypedDict, total=False):
@@ -36,3 +38,14 @@ class EditOptions(_Options, total=False):
     """Keyword arguments of `ImageClient.edit` except `image`."""
 
     mask: ImageInput | None
+
+
+class LogQuery(TypedDict, total=False):
+    """Keyword arguments of `ImageClient.log_pages`, which are those of `logs` without `offset`."""
+
+    period: str | None
+    start: datetime | None
+    end: datetime | None
+    status: GetLogsLogStatus | Sequence[GetLogsLogStatus] | None
+    model: str | None
+    limit: int | None

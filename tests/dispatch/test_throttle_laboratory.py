@@ -12,7 +12,8 @@ from aimlapi_images.dispatch.pace import Pace
 from aimlapi_images.dispatch.retry import RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import RateLimitError
-from bench.laboratory import SITUATIONS, Run, Who, run
+from bench.laboratory import Run, Who, run
+from bench.server_models import SITUATIONS
 from conftest import KEY
 from virtual_time import run_in_virtual_time
 

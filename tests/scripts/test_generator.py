@@ -17,7 +17,8 @@ from conftest import ROOT
 from own_schema import stored_schemas
 from published import changed, fields_of, schema
 from schema_tools import SchemaError, generator, templates
-from schema_tools.generator import build_document, install, report_drift
+from schema_tools.document import build_document
+from schema_tools.generator import install, report_drift
 from schema_tools.json_schema import request_schemas
 
 COMMITTED = ROOT / "generated" / "aimlapi_rest"

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from conftest import ROOT
 from published import PATH
 from schema_tools import SchemaError
-from schema_tools.generator import build_document
+from schema_tools.document import build_document
 from schema_tools.json_schema import EDITS, request_schemas, to_json_schema
 
 COMPONENTS: dict[str, Any] = {

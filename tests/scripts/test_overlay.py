@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from conftest import ROOT
 from own_schema import STORED
-from schema_tools.generator import build_document
+from schema_tools.document import build_document
 from schema_tools.normalize import normalize
 from schema_tools.overlay import OverlayError, apply_overlay
 

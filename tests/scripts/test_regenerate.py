@@ -15,7 +15,7 @@ import pytest
 import regenerate
 from conftest import ROOT
 from published import changed, fields_of, project, schema
-from schema_tools.source import write_sources
+from schema_tools.stored import write_sources
 
 USE = """
 import asyncio, json, sys

@@ -28,7 +28,8 @@ from published import (
     schema,
     serve_pages,
 )
-from schema_tools.source import MAX_BYTES, SourceError, fetch, find_schema, read_sources
+from schema_tools.source import MAX_BYTES, SourceError, fetch, find_schema
+from schema_tools.stored import read_sources
 
 # ---- Finding the schema
 

@@ -23,7 +23,7 @@ from published import (
     schema,
     serve_pages,
 )
-from schema_tools.source import read_sources, write_sources
+from schema_tools.stored import read_sources, write_sources
 
 PROMPT = {"prompt": {"type": "string"}}
 

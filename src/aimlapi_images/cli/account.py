@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from aimlapi_images.cli.emulator import emulated
+from aimlapi_images.cli.emulator import base_url_option, emulated, emulator_option
 from aimlapi_images.cli.process import fail, run
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _shared_options(function: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line."),
-        click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network."),
-        click.option("--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]"),
+        emulator_option,
+        base_url_option,
     ):
         function = option(function)
     return function

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
 
-from aimlapi_images.cli.emulator import emulated
+from aimlapi_images.cli.emulator import base_url_option, emulated, emulator_option
 from aimlapi_images.cli.fields import field_options, named_value
 from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, complain, drain_on_signals, fail, run
 from aimlapi_images.orders import schema
@@ -27,14 +27,8 @@ if TYPE_CHECKING:
 
 STOPPED: Final = 5
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order")
-
-
-_base_url = click.option("--base-url", metavar="URL", help="The base URL. [default: https://api.aimlapi.com]")
 _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library.")
-_emulator = click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost.")
 
 
 @click.command()
@@ -59,9 +53,9 @@ _emulator = click.option("--emulator", is_flag=True, help="Use a local emulator:
 @click.option("--verify", is_flag=True, help="Read all images that are there, and compare them.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
-@_base_url
+@base_url_option
 @_transport
-@_emulator
+@emulator_option
 def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
     """Make an image for each job in JOBS: a .txt, .csv or .jsonl file, or - for standard input.
 
@@ -214,9 +208,9 @@ def _command() -> str:
     metavar="SECONDS",
     help="An attempt that is older, and that the log does not list, counts as never received.",
 )
-@_base_url
+@base_url_option
 @_transport
-@_emulator
+@emulator_option
 def reconcile(folder: Path, grace: float, **settings: Any) -> int:
     """Settle the unknown outcomes of the batch in FOLDER with the provider's log.
 

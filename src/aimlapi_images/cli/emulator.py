@@ -1,4 +1,4 @@
-"""`aimlapi-images emulator`, and the `--emulator` option of other commands."""
+"""`aimlapi-images emulator`, and the options of other commands that say where to send requests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from aimlapi_images.errors import InvalidRequestError
 
 _KEY: Final = "emulator"
 _NONE: Final = "none"
+
+base_url_option = click.option(
+    "--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]"
+)
+emulator_option = click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost.")
 
 
 def emulated() -> dict[str, Any]:

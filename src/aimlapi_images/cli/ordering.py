@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import click
 
-from aimlapi_images.cli.emulator import emulated
+from aimlapi_images.cli.emulator import base_url_option, emulated, emulator_option
 from aimlapi_images.cli.fields import named_value
 from aimlapi_images.cli.process import FAILED, INTERRUPTED, complain, drop, fail, read_stdin, run, tell
 
@@ -36,7 +36,7 @@ _OPTIONS = (
     ),
     click.option("--overwrite", is_flag=True, help="Replace the file if it exists."),
     click.option("--model", help="Another model. Requests for a model without a schema are sent unchecked."),
-    click.option("--base-url", metavar="URL", help="The base URL of the API. [default: https://api.aimlapi.com]"),
+    base_url_option,
     click.option("--timeout", type=float, metavar="SECONDS", help="The time limit for one response. [default: 300]"),
     click.option(
         "--deadline",
@@ -53,7 +53,7 @@ _OPTIONS = (
         show_default=True,
         help="Attempts; only unbilled ones are repeated.",
     ),
-    click.option("--emulator", is_flag=True, help="Use a local emulator: no key, no network, no cost."),
+    emulator_option,
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
     click.option("-v", "--verbose", count=True, help="Print what happens to the order; -vv: also each attempt."),
     click.option("--json", is_flag=True, help="Print the result, or what went wrong, as one JSON object."),
