@@ -197,7 +197,7 @@ def test_reconcile_settles_and_says_so(capsys: pytest.CaptureFixture[str], fast_
 
     assert first[0] == 1
     assert first[1].startswith("1 were billed and are lost ($0.0340), 0 cost nothing")
-    assert "1 are not in the provider's log yet; ask again after 20" in first[1]
+    assert "1 are still open, as the provider's log does not tell; ask again after 20" in first[1]
     assert second[:2] == (
         0,
         "0 were billed and are lost ($0.0000), 1 cost nothing and run again, 0 have a known cost now\n",

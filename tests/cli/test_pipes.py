@@ -336,3 +336,16 @@ main(sys.argv[1:])
     Path("jobs.txt").write_text("a fox\n", encoding="utf-8")
     assert packed("batch", "jobs.txt", "--out", "out", "--emulator", "-q").returncode == 0
     assert packed("--version").stdout == f"aimlapi-images {VERSION}\n"
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "csv"])
+def test_a_batch_and_its_results_are_the_same_in_any_locale(format_: str) -> None:
+    prompt = "Füchse 🦊"
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    Path("jobs.txt").write_text(prompt, encoding="utf-8")
+
+    events = run("batch", "jobs.txt", "--out", "out", "--emulator", "--json", env=plain).stdout.splitlines()
+    results = run("results", "out", "--format", format_, env=plain).stdout
+
+    assert prompt in [json.loads(event).get("prompt") for event in events]
+    assert prompt in results.decode()

@@ -112,12 +112,12 @@ def show_nothing(tally: Tally) -> Callable[[BatchEvent], None]:
 
 
 def show_json(tally: Tally) -> Callable[[BatchEvent], None]:
-    """One JSON object per event, on standard output."""
+    """One JSON object per event in ASCII, valid in any locale, on standard output."""
 
     def show(event: BatchEvent) -> None:
         tally.tell(event)
         fields = attrs.asdict(event.result if isinstance(event, JobEnded) else event)
-        print(json.dumps({"event": type(event).__name__, **fields}, ensure_ascii=False), flush=True)  # noqa: T201
+        print(json.dumps({"event": type(event).__name__, **fields}), flush=True)  # noqa: T201
 
     return show
 
@@ -212,7 +212,7 @@ def settled(found: Reconciled) -> Iterator[str]:
     )
     if found.open:
         at = "" if found.next is None else f"; ask again after {found.next.astimezone():%Y-%m-%d %H:%M}"
-        yield f"{found.open:,} are not in the provider's log yet{at}"
+        yield f"{found.open:,} are still open, as the provider's log does not tell{at}"
 
 
 _NEXT: Final = {

@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 import attrs
 
+from aimlapi_images.about import needs_extra
 from aimlapi_images.batch.models import JobResult
 from aimlapi_images.batch.store.folder import STATE
 from aimlapi_images.batch.store.state import State
@@ -45,7 +46,7 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
     Args:
         out: The folder of the batch.
         to: The file.
-        format: `jsonl`, `csv` or `parquet`. The last one needs `pip install "aimlapi-images[parquet]"`.
+        format: `jsonl`, `csv` or `parquet`. The last one needs the extra `parquet`.
 
     Returns:
         The file's path.
@@ -138,7 +139,7 @@ def _write_parquet(state: State, path: Path) -> None:
         import pyarrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise InvalidRequestError('Parquet needs an extra: pip install "aimlapi-images[parquet]"') from error
+        raise InvalidRequestError(needs_extra("Parquet", "parquet")) from error
     names = [field.name for field in attrs.fields(JobResult)]
     types = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.float64() for name in _FLOAT}
     schema = pyarrow.schema([(name, types.get(name, pyarrow.int64())) for name in names])

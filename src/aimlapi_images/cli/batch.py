@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shlex
 import sys
@@ -251,6 +252,8 @@ def results(folder: Path, format_: str, output: Path | None) -> int:
         if output is not None:
             export_results(folder, output, format=format_)
         else:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")  # as in a file, whatever the locale
             print_export(folder, format_, sys.stdout)
     except ImageError as error:
         return fail(error)
