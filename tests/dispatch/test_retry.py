@@ -189,7 +189,7 @@ async def order(script: Script, **settings: Any) -> tuple[Any, float]:
         ([httpx.Response(429, headers={"Retry-After": "7"})], 7.0, 7.1),
         ([httpx.Response(429, headers={"Retry-After-Ms": "2500"})], 2.5, 2.6),
         ([httpx.Response(429)], 0.4, 1.1),
-        ([httpx.Response(429)] * 8, 30.0, 180.0),
+        ([httpx.Response(429)] * 8, 25.0, 180.0),
         ([httpx.Response(503, json={"message": "Later."}, headers={"Retry-After": "3"})] * 5, 15.0, 16.0),
         ([httpx.Response(429), httpx.Response(500, json={"message": "Later."}), httpx.ConnectError("no")], 1.5, 4.0),
     ],
