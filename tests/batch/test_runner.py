@@ -345,6 +345,7 @@ async def test_a_cancelled_batch_lists_what_may_be_billed(
     again = await run(fast_client, jobs(*"abc"), tmp_path)
 
     assert again.ended.counts == {Status.UNKNOWN: 3}
+    assert again.ended.reasons == [(Status.UNKNOWN, "BatchError: the run ended while the request was open", 3)]
     assert again.results == {}
 
 
