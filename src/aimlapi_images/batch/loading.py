@@ -17,6 +17,7 @@ from aimlapi_images.batch.checking import Checker
 from aimlapi_images.batch.jobs import Job
 from aimlapi_images.batch.models import BatchStarted, Status
 from aimlapi_images.batch.store import folder as files
+from aimlapi_images.batch.store.place import MISSING, FolderPlace, Place
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import DEFAULT_MODEL
 from aimlapi_images.config import instance_of, one_of, rule, whole_number
@@ -85,6 +86,7 @@ def load(
     out: Path,
     jobs: Iterable[Job] | None,
     options: Options,
+    place: Place | None = None,
     *,
     dry: bool = False,
     stopped: Callable[[], bool] = lambda: False,
@@ -96,6 +98,7 @@ def load(
         out: The folder.
         jobs: The jobs; those of an earlier run if `None`.
         options: What is to be done.
+        place: Where the images are; the folder if `None`.
         dry: Whether to leave state and folder as they are.
         stopped: Asked now and then whether to give up.
 
@@ -103,22 +106,34 @@ def load(
         InvalidRequestError: A job is invalid; nothing is stored.
         BatchError: The folder does not fit its state.
     """
-    if state.is_new and not options.adopt and out.is_dir() and files.has_images(out):
+    place = place or FolderPlace(out)
+    if state.bucket() != place.bucket and not state.is_new:
+        raise BatchError(f"the state in {out} is that of a batch whose images are in {state.bucket() or out}")
+    if state.is_new and not options.adopt and place.has_images():
         raise BatchError(
-            f"{out} has images, but no state of a batch. Use another folder; or, if its state is lost, pass adopt "
+            f"{place} has images, but no state of a batch. Use another folder; or, if its state is lost, pass adopt "
             "(--adopt): then the images that are there count as made"
         )
     if jobs is None and state.is_new:
-        raise InvalidRequestError(f"{out} has no jobs of an earlier run: give the jobs")
-    loading = _Loading(state, out, options, dry, stopped)
+        raise InvalidRequestError(f"{place} has no jobs of an earlier run: give the jobs")
+    loading = _Loading(state, out, place, options, dry, stopped)
     return state.transaction(lambda: loading.plan(jobs), keep=not dry)
 
 
 class _Loading:
     """One load."""
 
-    def __init__(self, state: State, out: Path, options: Options, dry: bool, stopped: Callable[[], bool]) -> None:
-        self._state, self._out, self._options, self._dry, self._stopped = state, out, options, dry, stopped
+    def __init__(
+        self,
+        state: State,
+        out: Path,
+        place: Place,
+        options: Options,
+        dry: bool,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._state, self._out, self._place = state, out, place
+        self._options, self._dry, self._stopped = options, dry, stopped
         self._notices: list[str] = []
         self._problems: list[str] = []
         self._seen: Counter[str] = Counter()
@@ -126,6 +141,7 @@ class _Loading:
     def plan(self, jobs: Iterable[Job] | None) -> Plan:
         state, options = self._state, self._options
         run = state.begin_run()
+        state.set_bucket(self._place.bucket)
         total = self._store(jobs, run) if jobs is not None else state.list_all(run)
         self._report_invalid(total)
         if others := state.other_jobs(run):
@@ -144,7 +160,7 @@ class _Loading:
         todo = (fetch + make)[: options.limit]
         spent, _ = state.spending()
         counts = state.counts(run)
-        start = BatchStarted(total, counts, len(todo), spent, state.estimate(run), str(self._out))
+        start = BatchStarted(total, counts, len(todo), spent, state.estimate(run), str(self._place))
         return Plan(run, state.nonce(), todo, tuple(self._notices), start)
 
     def _store(self, jobs: Iterable[Job], run: int) -> int:
@@ -222,31 +238,20 @@ class _Loading:
     def _damaged(self, run: int) -> Iterator[Any]:
         for row in self._state.saved_images(run):
             image = files.StoredImage(**{each.name: row[each.name] for each in attrs.fields(files.StoredImage)})
-            path = self._out / image.path
-            again = "it is fetched or made again"
-            try:
-                if files.is_unchanged(self._out, image, verify=self._options.verify):
-                    continue
-                aside = path if self._dry else files.set_aside(path)
-                self._notice(
-                    "changed files", f"{image.path} has changed: {again}, and the other is kept as {aside.name}"
-                )
-            except FileNotFoundError:
-                self._notice("missing files", f"{image.path} is missing: {again}")
-            except OSError as error:
-                raise BatchError(f"{path} cannot be read: {error.strerror}") from error
-            yield row
+            if (problem := self._place.problem(image, verify=self._options.verify, dry=self._dry)) is not None:
+                kind = "missing files" if problem == MISSING else "changed files"
+                self._notice(kind, f"{image.path} {problem}")
+                yield row
 
     def _adopt(self, run: int) -> None:
-        """Take files that are there for made: those that a killed run had no time to record, or all on request."""
-        statuses = [Status.GENERATED, *([Status.PENDING, Status.UNKNOWN] if self._options.adopt else [])]
-        for number in self._state.jobs_with(run, *statuses):
+        """Take images that are there for made: those that a killed run had no time to record, or all on request."""
+        more = [Status.PENDING, Status.UNKNOWN, Status.LOST] if self._options.adopt else []
+        for number in self._state.jobs_with(run, Status.GENERATED, *more):
             (row,) = self._state.jobs([number])
-            found = files.existing(
-                files.target(self._out, number, row["name"], images_expected(json.loads(row["parameters"])))
-            )
+            target = files.target(self._out, number, row["name"], images_expected(json.loads(row["parameters"])))
+            try:
+                found = self._place.find(target.relative_to(self._out).as_posix())
+            except ValueError as error:
+                raise BatchError(f"{target} is not an image: {error}") from error
             if found is not None:
-                try:
-                    self._state.saved(self._out, number, [files.describe(self._out, found)])
-                except ValueError as error:
-                    raise BatchError(f"{found} is not an image: {error}") from error
+                self._state.saved(self._out if self._place.bucket is None else None, number, [found])

@@ -6,25 +6,30 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePath
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 import httpx
 
 from aimlapi_images import errors
 from aimlapi_images.batch.checking import build
+from aimlapi_images.batch.cloud.bucket import Bucket
+from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.models import Status, ending
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
+from aimlapi_images.batch.store.record import Record
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import ImageClient
-from aimlapi_images.events import AttemptStarted, Event, Generated, Observer, Retrying
+from aimlapi_images.events import Observer
 from aimlapi_images.media.files import write_whole
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import images_expected
+
+PathT = TypeVar("PathT", bound=PurePath)
 
 _SAVE_AGAIN_AFTER: Final = (1.0, 4.0)  # seconds
 _PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
@@ -46,9 +51,11 @@ class Maker:
         client: Sends the orders.
         state: The state; used in the journal's thread only.
         journal: Writes to the state.
-        out: The output folder.
+        out: The folder of the state, and of the images if there is no bucket.
         nonce: Part of the order ids.
         observer: Told of the events of all orders.
+        bucket: Where the images go, if not to the folder.
+        cluster: Fetches images into the bucket, if there is one.
         sleep: Waits for a number of seconds.
         can_save: Cleared while a paid image cannot be saved: no job should be started then.
     """
@@ -59,6 +66,8 @@ class Maker:
     out: Path
     nonce: str
     observer: Observer
+    bucket: Bucket | None = None
+    cluster: Cluster | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     can_save: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _unsaved: int = attrs.field(default=0, init=False)
@@ -68,20 +77,24 @@ class Maker:
 
     async def make(self, row: Mapping[str, Any]) -> errors.ImageError | None:
         """Carry out one job. Returns why it has no file, if so; the state says the same."""
-        record = Record(self, row["job"], fetches=row["status"] == Status.GENERATED)
+        record = Record(self.state, self.journal, self.observer, row["job"], fetches=row["status"] == Status.GENERATED)
         try:
             self.client._http.check_usable()
         except errors.InvalidRequestError as error:
             return errors.BatchError(str(error))
         try:
-            await self._saved(row["job"], await self._images(row, record))
+            images = await self._images(row, record)
+            if isinstance(images, dict):
+                await self._saved(row["job"], images)
+            else:
+                await self.journal.write(self.state.saved, None, row["job"], images)
         except errors.ImageError as error:
             closed = self.client._http.api.is_closed and isinstance(error, errors.InvalidRequestError)
             return await self._failed(row, record, errors.BatchError(str(error)) if closed else error)
         return None
 
-    async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
-        """The files of a job, with the seconds that they took."""
+    async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float] | list[folder.StoredImage]:
+        """The files of a job, with the seconds that they took; or its images in the bucket."""
         folder_ = self._target(row).parent
         try:
             folder_.mkdir(exist_ok=True)
@@ -96,20 +109,29 @@ class Maker:
             record.fetches = False
         return await self._order(row, record)
 
-    async def _order(self, row: Mapping[str, Any], record: Record) -> dict[Path, float]:
+    async def _order(self, row: Mapping[str, Any], record: Record) -> dict[Path, float] | list[folder.StoredImage]:
         """Order an image."""
         name = folder.order_id(self.nonce, row["id"], row["attempts"] + 1)
         order = await build(json.loads(row["parameters"]), self.client._threads, to=self._target(row), order=name)
+        pipeline, deadline = self.client._pipeline, self.client._options.deadline
+        image: GeneratedImage | None
         try:
-            image = await self.client._pipeline.run(order, self.client._options.deadline, record)
+            if self.cluster is None:
+                image = await pipeline.run(order, deadline, record)
+            else:
+                image = await pipeline.run_without_download(order, deadline, record)
         except errors.NotSavedError as error:
             return await self._save_again(row, error)
+        if image is None:
+            return await self._fetch_there(row, record.urls)
         return {each.path: each.seconds for each in (image, *image.others) if each.path is not None}
 
-    async def _fetch(self, row: Mapping[str, Any]) -> dict[Path, float]:
+    async def _fetch(self, row: Mapping[str, Any]) -> dict[Path, float] | list[folder.StoredImage]:
         """Fetch images that are paid for, or bring them back from where they were kept."""
         urls, kept = json.loads(row["urls"] or "[]"), _there(json.loads(row["kept"] or "[]"))
         target, paths = self._target(row), dict[Path, float]()
+        if self.cluster is not None and urls and not kept and folder.existing(target) is None:
+            return await self._fetch_there(row, urls)
         for number, source in enumerate(kept or urls, 1):
             each = _numbered(target, number)
             if (found := folder.existing(each)) is not None:
@@ -126,16 +148,35 @@ class Maker:
             raise errors.NoImageError("the image is paid for, but its answer was lost, and it had no URL")
         return paths
 
+    async def _fetch_there(self, row: Mapping[str, Any], urls: Sequence[str]) -> list[folder.StoredImage]:
+        """Let the cluster fetch images into the bucket."""
+        bucket, base_url = cast(Bucket, self.bucket), str(self.client._http.base_url)
+        stem = self._target(row).relative_to(self.out)
+        fetch = cast(Cluster, self.cluster).fetch
+        return [
+            await fetch(url, bucket, _numbered(stem, number).as_posix(), number, base_url)
+            for number, url in enumerate(urls, 1)
+        ]
+
     async def _saved(self, job: int, paths: Mapping[Path, float]) -> None:
-        describe = self.client._threads.run
+        """Record the files of a job, in the bucket if there is one."""
+        run = self.client._threads.run
         try:
             images = [
-                await describe(folder.describe, self.out, path, number, seconds)
+                await run(folder.describe, self.out, path, number, seconds)
                 for number, (path, seconds) in enumerate(paths.items(), 1)
             ]
         except (OSError, ValueError) as error:
             raise errors.BatchError(f"an image that was just written cannot be read: {error}") from error
-        await self.journal.write(self.state.saved, self.out, job, images)
+        if self.bucket is None:
+            await self.journal.write(self.state.saved, self.out, job, images)
+            return
+        for image in images:
+            await run(self.bucket.put, image.path, self.out / image.path)
+        await self.journal.write(self.state.saved, None, job, images)
+        for path in paths:  # not earlier: until the state says where it is, this is the only copy that is known
+            with suppress(OSError):
+                path.unlink()
 
     async def _save_again(self, row: Mapping[str, Any], error: errors.NotSavedError) -> dict[Path, float]:
         """Save a paid image that could not be written: here after a while, or else in the temporary folder."""
@@ -190,46 +231,11 @@ class Maker:
         return folder.target(self.out, row["job"], row["name"], images_expected(json.loads(row["parameters"])))
 
 
-@attrs.define
-class Record:
-    """Records the events of one order in the state. The order goes on when they are durable.
-
-    Attributes:
-        fetches: Whether the image is only fetched, as it is paid for.
-        open: The request id of the attempt that has not ended, if there is one.
-        generated: Whether the API has answered with an image.
-    """
-
-    maker: Maker
-    job: int
-    fetches: bool
-    open: str | None = None
-    generated: bool = False
-
-    async def __call__(self, event: Event) -> None:
-        state, write = self.maker.state, self.maker.journal.write
-        match event:
-            case AttemptStarted():
-                self.open = event.request_id
-                await write(state.attempt_starts, self.job, event.request_id)
-            case Retrying() if self.open is not None:
-                unknown = event.error.may_be_billed
-                ended = ("unknown", event.error, Status.UNKNOWN) if unknown else ("failed", event.error, Status.PENDING)
-                write(state.attempt_ends, self.job, self.open, *ended)
-                self.open = None
-            case Generated():
-                self.generated = True
-                request_id, self.open = self.open or "", None
-                known = (request_id, event.urls, event.usage, event.inference_id)
-                await write(state.attempt_generated, self.job, *known)
-        await self.maker.observer(event)
-
-
 async def _save(image: GeneratedImage, target: Path, number: int) -> Path:
     return await image.save(_numbered(target, number)) if image.path is None else image.path
 
 
-def _numbered(target: Path, number: int) -> Path:
+def _numbered(target: PathT, number: int) -> PathT:
     """Where the image of this number goes: `fox`, `fox-2`."""
     return target if number == 1 else target.with_name(f"{target.name}-{number}")
 

@@ -10,10 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
+
+import attrs
 
 from aimlapi_images.batch import jobs as reading
 from aimlapi_images.batch import models
+from aimlapi_images.batch.cloud.bucket import Bucket, BucketPlace, located
+from aimlapi_images.batch.cloud.checkpoints import copy_state, keep_copying, restore_state, take_over
+from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.loading import Options, Plan, load, opened
 from aimlapi_images.batch.making import Maker
 from aimlapi_images.batch.results import write_results
@@ -21,9 +26,9 @@ from aimlapi_images.batch.store.database import Journal
 from aimlapi_images.batch.store.folder import RESULTS, STATE
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import ImageClient
-from aimlapi_images.errors import BatchError, ImageError
+from aimlapi_images.errors import BatchError, ImageError, InvalidRequestError
 from aimlapi_images.events import Event, ThrottleChanged
-from aimlapi_images.orders.order import absolute, as_path
+from aimlapi_images.threads import Threads
 
 _CHUNK: Final = 200  # jobs read from the state at a time
 _FAILURES_IN_A_ROW: Final = 20  # after which the API is taken for down
@@ -45,6 +50,8 @@ async def run_batch(
     verify: bool = False,
     limit: int | None = None,
     order: Literal["listed", "random"] = "listed",
+    state: str | os.PathLike[str] | None = None,
+    cluster: Cluster | None = None,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
 ) -> AsyncIterator[models.JobResult]:
@@ -56,7 +63,8 @@ async def run_batch(
     Args:
         client: Its limits, deadline and budget apply.
         jobs: A file, `-`, an iterable of mappings or prompts (see `read_jobs`); those of earlier runs if `None`.
-        out: The folder for the images. It is created if it does not exist.
+        out: The folder for the images, which is created if it does not exist; or a URL that fsspec knows, such as
+            `s3://bucket/folder`, with the extra `cloud`.
         defaults: Fields of all jobs that do not have them, such as `{"quality": "low"}`.
         skip_invalid: Leave out invalid jobs, instead of refusing all.
         retry_refused: Send jobs again that the API has refused.
@@ -65,6 +73,8 @@ async def run_batch(
         verify: Read all files that are there, instead of those whose time has changed.
         limit: Number of jobs to carry out at most in this run.
         order: `listed` or `random`.
+        state: The folder for the state, if `out` is a URL; by default one here that is named after it.
+        cluster: Fetches the images into the bucket. See `run_batch_on`.
         stop: Once it is set, no job is started any more, and those that are paid for arrive.
         progress: Called with each `BatchEvent`.
 
@@ -86,18 +96,27 @@ async def run_batch(
         limit=limit,
         order=order,
     )
-    folder = absolute(as_path(out, "out"))
+    folder, bucket = located(out, state)
+    if cluster is not None and bucket is None:
+        raise InvalidRequestError("out must be a URL, such as s3://bucket/folder: the workers of a cluster write there")
     tell = progress or (lambda event: None)
     stop = stop or asyncio.Event()
     await client._ready()
-    with opened(folder) as state:
+    if bucket is not None:
+        await client._threads.run(restore_state, folder, bucket)
+    with opened(folder) as database:
+        if bucket is not None and (news := await take_over(client, database, bucket)):
+            options = attrs.evolve(options, adopt=True)
+            for text in news:
+                tell(models.Notice(text))
         source = None if jobs is None else reading.read_jobs(jobs)
-        loading = client._threads.run(partial(load, state, folder, source, options, stopped=stop.is_set))
+        place = None if bucket is None else BucketPlace(bucket)
+        loading = client._threads.run(partial(load, database, folder, source, options, place, stopped=stop.is_set))
         plan = await _uncancelled(loading, stop)
         for text in plan.notices:
             tell(models.Notice(text))
         tell(plan.start)
-        run = _Run(client, state, folder, plan, stop)
+        run = _Run(client, database, folder, plan, stop, bucket, cluster)
         try:
             async with aclosing(run.events()) as events:
                 async for event in events:
@@ -112,12 +131,13 @@ async def run_batch(
 
 def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **options: Any) -> Plan:
     """Say what `run_batch` would do with these arguments. State and folder stay as they are. Blocks."""
-    folder = absolute(as_path(out, "out"))
+    folder, bucket = located(out, options.pop("state", None))
     source = None if jobs is None else reading.read_jobs(jobs)
+    place = None if bucket is None else BucketPlace(bucket)
     if not (folder / STATE).exists():
-        return load(State(None), folder, source, Options(**options), dry=True)
+        return load(State(None), folder, source, Options(**options), place, dry=True)
     with opened(folder) as state:
-        return load(state, folder, source, Options(**options), dry=True)
+        return load(state, folder, source, Options(**options), place, dry=True)
 
 
 async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Plan:
@@ -133,11 +153,20 @@ async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Pl
 class _Run:
     """The workers of one run."""
 
-    def __init__(self, client: ImageClient, state: State, out: Path, plan: Plan, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        client: ImageClient,
+        state: State,
+        out: Path,
+        plan: Plan,
+        stop: asyncio.Event,
+        bucket: Bucket | None,
+        cluster: Cluster | None,
+    ) -> None:
         self.fatal: ImageError | None = None
-        self._state, self._out, self._plan, self._stop = state, out, plan, stop
+        self._state, self._out, self._plan, self._stop, self._bucket = state, out, plan, stop, bucket
         self._journal = Journal(state)
-        self._maker = Maker(client, state, self._journal, out, plan.nonce, self._observe)
+        self._maker = Maker(client, state, self._journal, out, plan.nonce, self._observe, bucket, cluster)
         self._todo: array[int] = plan.todo
         self._next = 0
         self._rows: deque[Any] = deque()
@@ -148,6 +177,7 @@ class _Run:
         self._events: asyncio.Queue[models.BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
         self._room = asyncio.Semaphore(max(1, size))  # for results in it
         self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
+        self._copying = asyncio.create_task(self._copy(client._threads)) if bucket is not None else None
 
     async def events(self) -> AsyncGenerator[models.BatchEvent, None]:
         """What happens, until all is done. If it is closed, what is paid for still arrives."""
@@ -164,9 +194,10 @@ class _Run:
                 running -= await self._take() is None
             raise
         finally:
-            for worker in self._workers:
-                worker.cancel()
-            for result in await asyncio.gather(*self._workers, return_exceptions=True):
+            tasks = [*self._workers, *([self._copying] if self._copying else [])]
+            for task in tasks:
+                task.cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(result, Exception):
                     raise result
 
@@ -219,6 +250,13 @@ class _Run:
             message = f"{self._failures} jobs failed one after the other, the last one with: {error}"
             self.fatal = self.fatal or BatchError(message)
 
+    async def _copy(self, threads: Threads) -> None:
+        """Keep a copy of the state in the bucket. Without one, no further order is sent."""
+        try:
+            await keep_copying(self._out, cast(Bucket, self._bucket), threads)
+        except BatchError as error:
+            self.fatal = self.fatal or error
+
     async def _observe(self, event: Event) -> None:
         """Tell what slows the batch down."""
         if isinstance(event, ThrottleChanged):
@@ -235,6 +273,9 @@ class _Run:
             self._state.transaction(lambda: self._state.end_run(run, stopped))
             if self._changed or not (self._out / RESULTS).exists():
                 write_results(self._state, self._out / RESULTS, "jsonl")
+            if self._bucket is not None:
+                self._bucket.put(RESULTS, self._out / RESULTS)
+                copy_state(self._out, self._bucket)
         except (ImageError, OSError) as error:
             problem = error if isinstance(error, ImageError) else BatchError(f"{RESULTS} cannot be written: {error}")
             self.fatal = self.fatal or problem

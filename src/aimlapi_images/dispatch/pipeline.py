@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import attrs
 
@@ -66,12 +67,27 @@ class Pipeline:
         Raises:
             ImageError: Exactly one, which says what went wrong and whether it may cost anything.
         """
-        progress = Progress(report=self.report.after(observer))
+        return cast(GeneratedImage, await self._run(order, deadline, observer, fetch=True))
+
+    async def run_without_download(
+        self, order: Order, deadline: float | None, observer: events.Observer
+    ) -> GeneratedImage | None:
+        """The same, without step 6. If an image came as a URL, `Generated` has told it, and this returns `None`."""
+        return await self._run(order, deadline, observer, fetch=False)
+
+    async def _run(
+        self, order: Order, deadline: float | None, observer: events.Observer | None, *, fetch: bool
+    ) -> GeneratedImage | None:
+        progress = Progress(report=self.report.after(observer), fetch=fetch)
         try:
             with self._reserved(order):
                 async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
                     failure = await self._until_fetched(order, deadline, sinks, progress)
                     if progress.delivery is not None:
+                        if not fetch and failure is None and progress.delivery.missing_urls:
+                            if progress.observer_error is not None:
+                                raise progress.observer_error
+                            return None
                         image = await progress.delivery.finish(failure)
                     elif failure is not None:
                         # An earlier attempt may have been billed, too.
@@ -124,7 +140,8 @@ class Pipeline:
                 event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
-                await delivery.fetch(self.downloader, self.retry, sinks)
+                if progress.fetch:
+                    await delivery.fetch(self.downloader, self.retry, sinks)
         except TimeoutError as error:
             if not limit.expired():
                 raise

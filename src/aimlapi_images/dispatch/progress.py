@@ -29,6 +29,7 @@ class Progress:
     """How far an order has come."""
 
     phase: str = "queue"  # as in `DeadlineExceededError`
+    fetch: bool = True  # whether images that come as URLs are downloaded
     report: Reporter = attrs.field(factory=Reporter)
     # So that an order id that is used again, in this run or another, is never settled by an earlier attempt's log row.
     nonce: str = attrs.field(factory=lambda: secrets.token_hex(4))

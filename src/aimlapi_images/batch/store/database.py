@@ -23,7 +23,7 @@ from aimlapi_images.batch.store.folder import sync_folders
 from aimlapi_images.errors import BatchError
 
 _APPLICATION_ID: Final = 0x41494D4C  # "AIML"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _RESERVE_BYTES: Final = 4 * 2**20
 _PIECE_BYTES: Final = 64 * 2**10
 _SETTINGS: Final = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32000", "temp_store = MEMORY")
@@ -75,7 +75,7 @@ class Database:
         if not id_ and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
             tables = (files("aimlapi_images.batch.store") / "tables.sql").read_text(encoding="utf-8")
             settings = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
-            nonce = f"INSERT INTO batch VALUES ('{secrets.token_hex(4)}');"  # noqa: S608
+            nonce = f"INSERT INTO batch (nonce) VALUES ('{secrets.token_hex(4)}');"  # noqa: S608
             self.db.executescript(f"BEGIN IMMEDIATE; {tables} {nonce} {settings} COMMIT;")
         elif id_ != _APPLICATION_ID:
             raise BatchError(f"{self._path} is not the state of a batch")

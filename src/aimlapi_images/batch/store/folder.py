@@ -21,6 +21,7 @@ from aimlapi_images.media.formats import EXTENSIONS, format_of, read_file_format
 
 STATE: Final = "batch.sqlite"
 RESULTS: Final = "results.jsonl"
+MISSING: Final = "is missing: it is fetched or made again"
 _LOCK: Final = "batch.lock"
 _PER_FOLDER: Final = 1000
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,78}[A-Za-z0-9_-])?")
@@ -68,8 +69,17 @@ def target(out: Path, job: int, name: str, images: int) -> Path:
 
 def order_id(nonce: str, id_: str, number: int) -> str:
     """The id of an order: the batch's nonce, the job's id as far as the API takes it, and how often it was ordered."""
-    plain = id_ if re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", id_) else hashlib.sha256(id_.encode()).hexdigest()[:32]
-    return f"{nonce}-{plain}-{number}"
+    return f"{nonce}-{plain_id(id_)}-{number}"
+
+
+def plain_id(id_: str) -> str:
+    """The part of order ids that stands for a job."""
+    return id_ if re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", id_) else hashlib.sha256(id_.encode()).hexdigest()[:32]
+
+
+def job_of(order: str) -> str:
+    """The `plain_id` in an order id."""
+    return order.partition("-")[2].rpartition("-")[0]
 
 
 @attrs.frozen

@@ -47,6 +47,14 @@ class State(Database):
     def nonce(self) -> str:
         return str(self.db.execute("SELECT nonce FROM batch").fetchone()[0])
 
+    def bucket(self) -> str | None:
+        """The URL of the bucket with the images, if they are in one."""
+        found: str | None = self.db.execute("SELECT bucket FROM batch").fetchone()[0]
+        return found
+
+    def set_bucket(self, url: str | None) -> None:
+        self.db.execute("UPDATE batch SET bucket = ?", (url,))
+
     def add_job(self, id_: str, name: str, line: int | None, parameters: str, carried: str, run: int) -> bool:
         """Add a job. Returns `False` if there is one with this id or name already."""
         add = "INSERT OR IGNORE INTO jobs (id, name, line, parameters, carried, run) VALUES (?, ?, ?, ?, ?, ?)"
@@ -131,12 +139,13 @@ class State(Database):
         last = "UPDATE attempts SET kept = ? WHERE attempt = (SELECT max(attempt) FROM attempts WHERE job = ?)"
         self.db.execute(last, (json.dumps(paths), job))
 
-    def saved(self, out: Path, job: int, images: Iterable[StoredImage]) -> None:
-        """The files of a job are there. Their names become durable, too."""
+    def saved(self, out: Path | None, job: int, images: Iterable[StoredImage]) -> None:
+        """The files of a job are there. Their names become durable, too, unless they are in a bucket (`None`)."""
         for image in images:
             values = attrs.astuple(image)
             self.db.execute(f"INSERT OR REPLACE INTO files VALUES (?, {', '.join('?' * len(values))})", (job, *values))  # noqa: S608
-            self.new_folders.add((out / image.path).parent)
+            if out is not None:
+                self.new_folders.add((out / image.path).parent)
         self.change_job(job, status=Status.DONE, remake=0, error_class=None, error_message=None)
 
     # ---- Results
@@ -210,3 +219,33 @@ class State(Database):
             "ORDER BY attempt DESC LIMIT 1) THEN 'lost' ELSE 'pending' END WHERE status = 'unknown' AND NOT EXISTS "
             "(SELECT 1 FROM attempts WHERE attempts.job = jobs.job AND outcome IN ('sent', 'unknown'))"
         )
+
+    # ---- Taking over a copy from the bucket
+
+    def copied(self) -> str | None:
+        """When this file was copied, if it is a copy that no run has taken over yet."""
+        found: str | None = self.db.execute("SELECT copied FROM batch").fetchone()[0]
+        return found
+
+    def forget_copy(self) -> None:
+        self.db.execute("UPDATE batch SET copied = NULL")
+
+    def open_run(self) -> sqlite3.Row | None:
+        """The latest run, if it has not ended."""
+        row: sqlite3.Row = self.db.execute("SELECT * FROM runs ORDER BY run DESC LIMIT 1").fetchone()
+        return None if row is None or row["ended"] else row
+
+    def ids(self) -> dict[str, int]:
+        """The jobs by id."""
+        return dict(self.db.execute("SELECT id, job FROM jobs").fetchall())
+
+    def add_attempt(self, job: int, request_id: str, outcome: str, usage: Usage, inference_id: str | None) -> bool:
+        """Add an attempt that another machine has made. Returns `False` if it is known."""
+        add = (
+            "INSERT OR IGNORE INTO attempts (job, request_id, sent, outcome, credits, usd, inference_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        values = (job, request_id, utc_now(), outcome, usage.credits_used, usage.usd_spent, inference_id)
+        added = self.db.execute(add, values).rowcount == 1
+        self.db.execute("UPDATE jobs SET status = 'unknown' WHERE job = ? AND ? AND status <> 'done'", (job, added))
+        return added

@@ -2,7 +2,9 @@
 -- A job is one line of the job file; an attempt is one request that may be billed.
 
 CREATE TABLE batch (
-    nonce TEXT NOT NULL             -- part of every order id, so that two batches never share one
+    nonce  TEXT NOT NULL,           -- part of every order id, so that two batches never share one
+    bucket TEXT,                    -- where the images are; NULL: in the folder of this file
+    copied TEXT                     -- when this file was copied to the bucket, in the copy
 );
 
 CREATE TABLE runs (

@@ -1,0 +1,1 @@
+"""Batches in object storage, and on a Dask cluster."""

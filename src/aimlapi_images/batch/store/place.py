@@ -1,0 +1,68 @@
+"""Where the images of a batch are: in its folder, or in object storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+
+from aimlapi_images.batch.store import folder
+from aimlapi_images.batch.store.folder import MISSING, StoredImage
+from aimlapi_images.errors import BatchError
+
+_CHANGED: Final = "has changed: it is fetched or made again, and the other is kept as"
+
+
+class Place(Protocol):
+    """Where the images are. Its methods block, and raise `BatchError` if it cannot be read."""
+
+    @property
+    def bucket(self) -> str | None:
+        """Its URL, if it is in object storage."""
+
+    def has_images(self) -> bool:
+        """Whether there are images in it."""
+
+    def problem(self, image: StoredImage, *, verify: bool, dry: bool) -> str | None:
+        """What is wrong with an image, as the end of a sentence. A changed one is put aside, unless `dry`.
+
+        It is read only if it may have changed, or to `verify` it.
+        """
+
+    def find(self, stem: str) -> StoredImage | None:
+        """The image with this name, whatever its extension.
+
+        Raises:
+            ValueError: It is not an image.
+        """
+
+
+@attrs.frozen
+class FolderPlace:
+    """The folder of the state."""
+
+    out: Path
+    bucket: None = None
+
+    def __str__(self) -> str:
+        return str(self.out)
+
+    def has_images(self) -> bool:
+        return self.out.is_dir() and folder.has_images(self.out)
+
+    def problem(self, image: StoredImage, *, verify: bool, dry: bool) -> str | None:
+        path = self.out / image.path
+        try:
+            if folder.is_unchanged(self.out, image, verify=verify):
+                return None
+            aside = path if dry else folder.set_aside(path)
+        except FileNotFoundError:
+            return MISSING
+        except OSError as error:
+            raise BatchError(f"{path} cannot be read: {error.strerror}") from error
+        return f"{_CHANGED} {aside.name}"
+
+    def find(self, stem: str) -> StoredImage | None:
+        found = folder.existing(self.out / stem)
+        return None if found is None else folder.describe(self.out, found)
