@@ -49,9 +49,10 @@ check-generated: setup ## Fail if generated/ is not what openapi/ gives
 schema: setup ## Say what changed in the published schema: SOURCE=page, file or URL, ARGS=--write or --add
 	@$(BIN)/python scripts/update_schema.py $(SOURCE) $(ARGS) || test $$? -lt 3
 
+# Not quiet: then warnings would not count as errors.
 docs: setup ## Build the guides and the API reference as a site
 	@echo "==> Building the site"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "==> Open site/index.html; with the search: $(BIN)/python -m http.server --directory site"
 
 bench: setup ## Measure against peers, as ratios (ten minutes)
