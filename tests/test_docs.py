@@ -139,9 +139,9 @@ async def test_the_low_level_example_prints_a_url(
 async def test_the_readmes_edits_return_images_of_the_expected_size(
     folder: Path, request: pytest.FixtureRequest
 ) -> None:
-    made = await run(block('to="boat")\nroom').text, request)
+    made = await run(block("day and night").text, request)
 
-    assert (str(made["boat"].path), made["boat"].width, made["room"].height) == ("boat.png", 1536, 1024)
+    assert (str(made["boat"].path), made["boat"].width, made["both"].height) == ("boat.png", 1536, 1024)
 
 
 async def test_the_readmes_gather_returns_images(folder: Path, request: pytest.FixtureRequest) -> None:

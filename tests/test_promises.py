@@ -23,7 +23,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "test_package.py::test_the_facade_follows_the_schema",
     ),
     "`cli`, `emulator`, `images` for Pillow, `parquet`, and `all`": ("::test_the_extras_are_those_of_the_readme",),
-    "set `AIMLAPI_API_BASE` to its address": ("test_docs.py::test_every_example_in_the_docs_runs",),
+    "prints the variables that lead any example to it": (
+        "cli/test_cli.py::test_the_emulator_prints_client_settings_and_stops_on_ctrl_c",
+    ),
     "The examples below run inside": ("test_docs.py::test_every_example_in_the_docs_runs",),
     # Generate and save
     "The schema validates requests before they are sent": (
