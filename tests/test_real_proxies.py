@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,12 +17,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
-from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, aiohttp_transport, emulator, errors
+from aimlapi_images import GeneratedImage, ImageClient, aiohttp_transport, errors
 from conftest import KEY, PIXEL_ANSWER
-from misbehaving import DROP, Behaviour, MisbehavingServer, reply
+from misbehaving import DROP, MisbehavingServer, reply
 
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr;
@@ -134,7 +132,7 @@ async def test_what_the_api_took_before_the_connection_broke_is_sent_once(
 ) -> None:
     with MisbehavingServer([DROP]) as api, proxy(tmp_path, api.port) as origin:
         async with make_client(origin) as client:
-            results = await asyncio.gather(*map(client.generate, "abcdefgh"), return_exceptions=True)
+            results: list[Any] = await asyncio.gather(*map(client.generate, "abcdefgh"), return_exceptions=True)
 
     assert api.count("POST") == 8
     assert [(type(error), error.may_be_billed) for error in results] == [(errors.ServerError, True)] * 8
