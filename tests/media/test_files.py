@@ -91,11 +91,13 @@ HALF = b'HTTP/1.1 200 OK\r\n\r\n{"data": [{"b64_json": "' + base64.b64encode(PIX
 
 
 def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
-    with MisbehavingServer([Reply([HALF], end="hang")]) as server:
-        with subprocess.Popen([sys.executable, "-c", ORDER, KEY, server.origin, str(tmp_path / "fox")]) as process:
-            while process.poll() is None and not list(tmp_path.iterdir()):
-                time.sleep(0.01)
-            process.kill()
+    with (
+        MisbehavingServer([Reply([HALF], end="hang")]) as server,
+        subprocess.Popen([sys.executable, "-c", ORDER, KEY, server.origin, str(tmp_path / "fox")]) as process,
+    ):
+        while process.poll() is None and not list(tmp_path.iterdir()):
+            time.sleep(0.01)
+        process.kill()
     (left,) = tmp_path.iterdir()
     fresh = Path(shutil.copy(left, tmp_path / ".aimlapi-images-0123456789abcdef.part"))
     foreign = [tmp_path / name for name in (".aimlapi-images-notes.part", ".other.part", left.name[1:])]
