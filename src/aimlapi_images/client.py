@@ -91,8 +91,7 @@ class ImageClient:
         observer: An async function that is called with each event of each order, and awaited before the order
             goes on: the download begins when it returns from `Generated`.
         transport: Carries requests to the API: any `httpx.AsyncBaseTransport`, such as the emulator's. The default
-            takes proxies from `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, but not for the hosts and domains in
-            `NO_PROXY`. As in httpx, an entry such as `10.0.0.0/8` does not stand for the addresses in that network.
+            uses the proxies of the environment. As in httpx, `NO_PROXY` lists hosts and domains, not `10.0.0.0/8`.
         download_transport: Carries downloads of image URLs; `transport` if `None`.
         headers: Sent with every request to the API, but not with downloads.
 
