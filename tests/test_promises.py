@@ -53,10 +53,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "with Pillow.": ("orders/test_edit.py::test_only_masks_need_pillow",),
     # Many images
     "Start any number of calls": (
-        "test_generate.py::test_a_gather_of_thousands_never_exceeds_the_limit_of_open_requests",
+        "test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",
     ),
     "requests are open, the others queue": (
-        "test_generate.py::test_a_gather_of_thousands_never_exceeds_the_limit_of_open_requests",
+        "test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",
     ),
     "a 429 [slows all down](docs/throttle.md) only if that helps": (
         "dispatch/test_throttle.py::test_one_refusal_holds_everybody_back",
