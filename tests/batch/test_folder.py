@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aimlapi_images import BatchError
 from aimlapi_images.batch import Job
-from aimlapi_images.batch.loading import Options, load
+from aimlapi_images.batch.reading.loading import Options, load
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.orders import schema

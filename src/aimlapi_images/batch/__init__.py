@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aimlapi_images.batch.jobs import Job, read_jobs
+    from aimlapi_images.batch.cloud.on_cluster import run_batch_on
     from aimlapi_images.batch.models import (
         BatchEnded,
         BatchEvent,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Status,
         Throttled,
     )
+    from aimlapi_images.batch.reading.jobs import Job, read_jobs
     from aimlapi_images.batch.reconciliation import Reconciled, reconcile
     from aimlapi_images.batch.results import export_results, read_results
     from aimlapi_images.batch.runner import run_batch
@@ -29,7 +30,7 @@ _HOMES = {
     "BatchEnded": "models",
     "BatchEvent": "models",
     "BatchStarted": "models",
-    "Job": "jobs",
+    "Job": "reading.jobs",
     "JobEnded": "models",
     "JobResult": "models",
     "Notice": "models",
@@ -37,10 +38,11 @@ _HOMES = {
     "Status": "models",
     "Throttled": "models",
     "export_results": "results",
-    "read_jobs": "jobs",
+    "read_jobs": "reading.jobs",
     "read_results": "results",
     "reconcile": "reconciliation",
     "run_batch": "runner",
+    "run_batch_on": "cloud.on_cluster",
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "read_results",
     "reconcile",
     "run_batch",
+    "run_batch_on",
 ]
 
 if not TYPE_CHECKING:  # a type checker would accept any name

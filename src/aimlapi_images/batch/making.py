@@ -15,10 +15,10 @@ import attrs
 import httpx
 
 from aimlapi_images import errors
-from aimlapi_images.batch.checking import build
 from aimlapi_images.batch.cloud.bucket import Bucket
 from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.models import Status, ending
+from aimlapi_images.batch.reading.checking import build
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
 from aimlapi_images.batch.store.record import Record

@@ -11,7 +11,8 @@ from typing import Any, Final
 import attrs
 
 from aimlapi_images.api.account import MAX_LOG_SPAN
-from aimlapi_images.batch.loading import opened
+from aimlapi_images.batch.cloud.bucket import located
+from aimlapi_images.batch.reading.loading import opened
 from aimlapi_images.batch.results import write_results
 from aimlapi_images.batch.store.folder import RESULTS, STATE
 from aimlapi_images.batch.store.state import State
@@ -19,7 +20,6 @@ from aimlapi_images.client import ImageClient
 from aimlapi_images.config import not_negative
 from aimlapi_images.errors import BatchError
 from aimlapi_images.models import LogEntry, Usage
-from aimlapi_images.orders.order import absolute, as_path
 
 _MARGIN: Final = timedelta(days=1)  # for clocks that were set meanwhile
 _PAGE_SIZE: Final = 100
@@ -68,7 +68,7 @@ async def reconcile(
         ImageError: The log cannot be read.
     """
     not_negative("grace", grace)
-    folder = absolute(as_path(out, "out"))
+    folder = located(out)[0]
     if not (folder / STATE).exists():
         raise BatchError(f"{folder} is not the folder of a batch: there is no {STATE} in it")
     with opened(folder) as state:

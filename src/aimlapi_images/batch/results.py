@@ -13,13 +13,14 @@ from typing import Any, Final, TextIO
 import attrs
 
 from aimlapi_images.about import needs_extra
+from aimlapi_images.batch.cloud.bucket import located
 from aimlapi_images.batch.models import JobResult
 from aimlapi_images.batch.store.folder import STATE
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.dispatch.budget import Budget
 from aimlapi_images.errors import BatchError, InvalidRequestError
 from aimlapi_images.media.files import open_part, put_in_place
-from aimlapi_images.orders.order import absolute, as_path
+from aimlapi_images.orders.order import as_path
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP: Final = 10_000
@@ -36,7 +37,7 @@ def read_results(out: str | os.PathLike[str]) -> Iterator[JobResult]:
     Raises:
         BatchError: There is no batch in this folder, or its state is damaged.
     """
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(_state(located(out)[0])) as state:
         yield from map(JobResult.from_row, state.results())
 
 
@@ -56,7 +57,7 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
         InvalidRequestError: The format is not known, or the file cannot be written.
     """
     path = as_path(to, "to")
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(_state(located(out)[0])) as state:
         try:
             write_results(state, path, format)
         except OSError as error:
@@ -66,13 +67,13 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
 
 def print_export(out: str | os.PathLike[str], format_: str, file: TextIO) -> None:
     """Write the results of a batch to an open text file, as `jsonl` or `csv`."""
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(_state(located(out)[0])) as state:
         print_results(state, format_, file)
 
 
 def budget_left(out: str | os.PathLike[str], usd: float) -> Budget:
     """What is left of a budget for all runs of a batch. Attempts of unknown cost count as much as the dearest one."""
-    folder = absolute(as_path(out, "out"))
+    folder = located(out)[0]
     if not (folder / STATE).exists():
         return Budget(usd=usd)
     with closing(_state(folder)) as state:

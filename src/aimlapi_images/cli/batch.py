@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,14 +28,20 @@ if TYPE_CHECKING:
 
 STOPPED: Final = 5
 
-_RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order")
+_RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order", "state")
 _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library.")
 
 
 @click.command()
 @click.argument("jobs", required=False)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder for the images.")
-@click.option("--format", type=click.Choice(["txt", "csv", "jsonl"]), help="Format of JOBS. [default: its extension]")
+@click.option("--out", required=True, metavar="FOLDER", help="For the images: a folder, or a URL such as s3://a/b.")
+@click.option("--state", type=click.Path(path_type=Path), help="The folder for the state, if --out is a URL.")
+@click.option("--dask", metavar="ADDRESS", help="A Dask scheduler, whose workers fetch the images, if --out is a URL.")
+@click.option(
+    "--format",
+    type=click.Choice(["txt", "csv", "jsonl", "parquet"]),
+    help="Format of JOBS. [default: its extension]",
+)
 @click.option("--model", help="The model of jobs that name none.")
 @click.option("--field", "more", multiple=True, metavar="NAME=VALUE", help="Sent unchecked; VALUE may be JSON.")
 @click.option("--dry-run", is_flag=True, help="Check the jobs, and say what a run would do and cost.")
@@ -57,8 +63,8 @@ _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"])
 @base_url_option
 @_transport
 @emulator_option
-def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
-    """Make an image for each job in JOBS: a .txt, .csv or .jsonl file, or - for standard input.
+def batch(jobs: str | None, out: str, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
+    """Make an image for each job in JOBS: a .txt, .csv, .jsonl or .parquet file, or - for standard input.
 
     Run the same command again to go on after any interruption. Without JOBS, the stored jobs of the folder are carried
     on. Other options are fields of the request, for jobs that do not have them.
@@ -66,9 +72,12 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
     Exit codes: 0 all done, 1 some failed, 2 usage error or invalid jobs, 5 stopped early.
     """
     from aimlapi_images.batch.display import Tally, show_json, show_lines, show_nothing, summary
-    from aimlapi_images.batch.jobs import read_jobs
+    from aimlapi_images.batch.reading.jobs import read_jobs
     from aimlapi_images.errors import ImageError
 
+    dask = options.pop("dask")
+    if dask is not None and options["emulator"]:
+        raise click.UsageError("--dask needs an API that its workers reach: run aimlapi-images emulator beside it")
     chosen = {name: options.pop(name) for name in _RUN_OPTIONS}
     settings = {name: options.pop(name) for name in _SETTINGS}
     format_, more = options.pop("format"), options.pop("more")
@@ -85,7 +94,7 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
                 show = (show_json if as_json else show_nothing)(tally)
             else:
                 show = _live(tally, stack) or show_lines(tally)
-            work = _Work(out, tally, show)
+            work = _Work(out, dask, tally, show)
             code = run(work.carry_out(source, settings, chosen))
     except ImageError as error:
         return fail(error, as_json=as_json) and (STOPPED if work is not None and work.stop.is_set() else USAGE)
@@ -93,7 +102,7 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
         complain(f"stopped; to go on: {_command()}")
         return STOPPED
     if not as_json and work.ended is not None and (code or not quiet):
-        for line in summary(work.ended, shlex.quote(str(out)), _command()):
+        for line in summary(work.ended, shlex.quote(str(chosen["state"] or out)), _command()):
             click.echo(line)
     return code
 
@@ -114,7 +123,7 @@ def _live(tally: Tally, stack: ExitStack) -> Callable[[BatchEvent], None] | None
     return stack.enter_context(Live(tally))
 
 
-def _plan(jobs: Any, out: Path, options: Mapping[str, Any], as_json: bool) -> int:
+def _plan(jobs: Any, out: str, options: Mapping[str, Any], as_json: bool) -> int:
     from aimlapi_images.batch.display import started
     from aimlapi_images.batch.runner import plan_batch
 
@@ -131,21 +140,26 @@ def _plan(jobs: Any, out: Path, options: Mapping[str, Any], as_json: bool) -> in
 class _Work:
     """One run of the command."""
 
-    def __init__(self, out: Path, tally: Tally, show: Callable[[BatchEvent], None]) -> None:
+    def __init__(self, out: str, dask: str | None, tally: Tally, show: Callable[[BatchEvent], None]) -> None:
         self.ended: BatchEnded | None = None
-        self._out, self._tally, self._show = out, tally, show
+        self._out, self._dask, self._tally, self._show = out, dask, tally, show
         self.stop = asyncio.Event()
 
     async def carry_out(self, jobs: Any, settings: dict[str, Any], options: Mapping[str, Any]) -> int:
+        from aimlapi_images.batch.cloud.cluster import Cluster
         from aimlapi_images.batch.models import Status
         from aimlapi_images.batch.runner import run_batch
         from aimlapi_images.errors import ImageError
 
         drain_on_signals(self.stop, f"to go on: {_command()}")
-        async with _client(**settings, budget=self._budget()) as client:
+        async with (
+            _client(**settings, budget=self._budget(options["state"])) as client,
+            nullcontext() if self._dask is None else Cluster(self._dask) as cluster,
+        ):
             self._tally.client = client
+            run_options = {**options, "cluster": cluster, "stop": self.stop, "progress": self._told}
             try:
-                async for _ in run_batch(client, jobs, out=self._out, stop=self.stop, progress=self._told, **options):
+                async for _ in run_batch(client, jobs, out=self._out, **run_options):
                     pass
             except ImageError:
                 if self.ended is None:
@@ -162,11 +176,11 @@ class _Work:
             self.ended = event
         self._show(event)
 
-    def _budget(self) -> Budget | None:
+    def _budget(self, state: Path | None) -> Budget | None:
         from aimlapi_images.batch.results import budget_left
 
         usd = self._tally.budget_usd
-        return None if usd is None else budget_left(self._out, usd)
+        return None if usd is None else budget_left(state or self._out, usd)
 
 
 def _client(
@@ -200,7 +214,7 @@ def _command() -> str:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @click.option(
     "--grace",
     type=click.FloatRange(0),
@@ -212,7 +226,7 @@ def _command() -> str:
 @base_url_option
 @_transport
 @emulator_option
-def reconcile(folder: Path, grace: float, **settings: Any) -> int:
+def reconcile(folder: str, grace: float, **settings: Any) -> int:
     """Settle the unknown outcomes of the batch in FOLDER with the provider's log.
 
     Exit codes: 0 nothing is open, 1 some outcomes are still open, 2 usage error, 3 refused by the API, 4 network error.
@@ -238,10 +252,10 @@ def reconcile(folder: Path, grace: float, **settings: Any) -> int:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write. [default: standard output]")
-def results(folder: Path, format_: str, output: Path | None) -> int:
+def results(folder: str, format_: str, output: Path | None) -> int:
     """Print the results of the batch in FOLDER, also while it runs."""
     from aimlapi_images.batch.results import export_results, print_export
     from aimlapi_images.errors import ImageError

@@ -66,12 +66,13 @@ class Cluster:
             import distributed
         except ModuleNotFoundError as error:
             raise InvalidRequestError(needs_extra("a Dask cluster", "dask")) from error
-        given = self.scheduler
+        given: Any = self.scheduler
         known = {} if isinstance(given, str) else {"security": given.security}
         address = given if isinstance(given, str) else given.scheduler.address
+        client: Any = distributed.Client
         try:
             # One of our own, in this event loop, whatever the caller's is.
-            self._client = await distributed.Client(address, asynchronous=True, set_as_default=False, **known)
+            self._client = await client(address, asynchronous=True, set_as_default=False, **known)
         except (OSError, ValueError) as error:
             raise BatchError(f"no Dask scheduler answers at {address}: {error}") from error
         return self

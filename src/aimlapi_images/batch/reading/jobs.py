@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias, cast
+from typing import IO, Any, Final, TextIO, TypeAlias
 
 import attrs
 
+from aimlapi_images.batch.cloud.bucket import is_url
+from aimlapi_images.batch.reading.opening import TOO_LONG, as_text, lines, opened, parquet_rows
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.schema_messages import shown
 
-_FORMATS: Final = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_LONGEST_LINE: Final = 2**20  # characters
-_TOO_LONG: Final = f"longer than {_LONGEST_LINE:,} characters"
+_FORMATS: Final = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+FORMATS: Final = ("txt", "csv", "jsonl", "parquet")
 _ID_FIELDS: Final = ("id", "custom_id")
 _LONGEST_ID: Final = 1000  # characters
 _FILES: Final = ("image", "mask")
 _IMAGES: Final = ("/images/generations", "/images/edits")
-_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 @attrs.frozen
@@ -57,6 +54,7 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
 
     - `.txt`: one prompt per line.
     - `.csv`: columns named after fields of the request, and `id`, `image` and `mask`; others are carried.
+    - `.parquet`: columns as in `.csv`, with the extra `parquet`.
     - `.jsonl`: one object per line with the same names, and `metadata`, which is carried; or the form of OpenAI's
       Batch API (`custom_id`, `method`, `url`, `body`).
 
@@ -64,8 +62,8 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
     jobs with a `problem`.
 
     Args:
-        source: A file, `-` for standard input, or an iterable of mappings or prompts.
-        format: `txt`, `csv` or `jsonl`; from the file's extension if `None`.
+        source: A file, `-` for standard input, a URL that fsspec knows, or an iterable of mappings or prompts.
+        format: `txt`, `csv`, `jsonl` or `parquet`; from the file's extension if `None`.
 
     Raises:
         InvalidRequestError: The file cannot be read, or its format is not known.
@@ -74,55 +72,33 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
         yield from _from_objects(source)
         return
     kind = format or _FORMATS.get(Path(source).suffix.lower())
-    if kind not in _READERS:
-        raise InvalidRequestError(f"{os.fspath(source)} is no .txt, .csv or .jsonl file: say which format it has")
-    folder = Path() if os.fspath(source) == "-" else Path(source).parent
+    if kind not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise InvalidRequestError(f"{os.fspath(source)} is no {known} file: say which format it has")
+    folder = Path() if os.fspath(source) == "-" or is_url(source) else Path(source).parent
     try:
-        with _opened(source) as file:
-            yield from _READERS[kind](file, folder.absolute())
+        with opened(source) as raw:
+            if kind == "parquet":
+                yield from _read_parquet(raw, folder.absolute())
+            else:
+                with as_text(raw, source) as file:
+                    yield from _READERS[kind](file, folder.absolute())
     except OSError as error:
         raise InvalidRequestError(f"{os.fspath(source)} cannot be read: {error.strerror or error}") from error
 
 
-@contextmanager
-def _opened(source: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """The file as text. Bytes that are not UTF-8 become lone surrogates, which `_job` refuses."""
-    with nullcontext(sys.stdin.buffer) if os.fspath(source) == "-" else Path(source).open("rb") as raw:
-        file = cast(io.BufferedReader, raw)
-        if file.peek(2)[:2] in _UTF16:
-            raise InvalidRequestError(f"{os.fspath(source)} is UTF-16: save it as UTF-8")
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        try:
-            yield text
-        finally:
-            text.detach()  # or it would close standard input
-
-
-def _lines(file: TextIO) -> Iterator[tuple[int, str | None]]:
-    """Numbered lines with their ends; `None` for one that is too long. No line ends but CR and LF count."""
-    number = 0
-    while line := file.readline(_LONGEST_LINE):
-        number += 1
-        whole = len(line) < _LONGEST_LINE or line.endswith(("\n", "\r"))
-        while not whole:
-            rest = file.readline(_LONGEST_LINE)
-            whole = len(rest) < _LONGEST_LINE or rest.endswith(("\n", "\r"))
-            line = ""
-        yield number, line or None
-
-
 def _read_txt(file: TextIO, folder: Path) -> Iterator[Job]:
-    for number, line in _lines(file):
+    for number, line in lines(file):
         if line is None:
-            yield _problem(number, _TOO_LONG)
+            yield _problem(number, TOO_LONG)
         elif prompt := line.strip():
             yield _job({"prompt": prompt}, line=number)
 
 
 def _read_jsonl(file: TextIO, folder: Path) -> Iterator[Job]:
-    for number, line in _lines(file):
+    for number, line in lines(file):
         if line is None:
-            yield _problem(number, _TOO_LONG)
+            yield _problem(number, TOO_LONG)
         elif text := line.strip():
             try:
                 yield from_record(json.loads(text), line=number, folder=folder)
@@ -131,7 +107,7 @@ def _read_jsonl(file: TextIO, folder: Path) -> Iterator[Job]:
 
 
 def _read_csv(file: TextIO, folder: Path) -> Iterator[Job]:
-    numbered = _lines(file)
+    numbered = lines(file)
     first = next(numbered, (1, ""))[1] or ""
     delimiter = max(",;\t", key=first.count)  # spreadsheets write semicolons in some countries
     header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
@@ -182,6 +158,19 @@ def _json_or_text(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _read_parquet(file: IO[bytes], folder: Path) -> Iterator[Job]:
+    for number, row in enumerate(parquet_rows(file), 1):
+        yield _from_values(row, number, folder)
+
+
+def _from_values(row: Mapping[str, Any], line: int, folder: Path) -> Job:
+    """A job from a row with typed values. Unknown columns are carried."""
+    fields = (schema.edit_request() if row.get("image") else schema.generation_request(row.get("model")))["properties"]
+    known = {name: value for name, value in row.items() if name in fields or name in (*_ID_FIELDS, *_FILES)}
+    carried = {name: value for name, value in row.items() if name not in known and name != "metadata"}
+    return from_record({**known, "metadata": (row.get("metadata") or {}) | carried}, line=line, folder=folder)
 
 
 _READERS: Final = {"txt": _read_txt, "csv": _read_csv, "jsonl": _read_jsonl}

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from aimlapi_images.batch.checking import Checker
-from aimlapi_images.batch.jobs import Job
 from aimlapi_images.batch.models import BatchStarted, Status
+from aimlapi_images.batch.reading.checking import Checker
+from aimlapi_images.batch.reading.jobs import Job
 from aimlapi_images.batch.store import folder as files
-from aimlapi_images.batch.store.place import MISSING, FolderPlace, Place
+from aimlapi_images.batch.store.place import FolderPlace, Place
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import DEFAULT_MODEL
 from aimlapi_images.config import instance_of, one_of, rule, whole_number
@@ -239,7 +239,7 @@ class _Loading:
         for row in self._state.saved_images(run):
             image = files.StoredImage(**{each.name: row[each.name] for each in attrs.fields(files.StoredImage)})
             if (problem := self._place.problem(image, verify=self._options.verify, dry=self._dry)) is not None:
-                kind = "missing files" if problem == MISSING else "changed files"
+                kind = "missing files" if problem == files.MISSING else "changed files"
                 self._notice(kind, f"{image.path} {problem}")
                 yield row
 
