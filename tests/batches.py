@@ -18,7 +18,8 @@ from aimlapi_images import ImageClient
 from aimlapi_images.batch import BatchEnded, BatchEvent, BatchStarted, JobResult, Notice, run_batch
 from conftest import KEY
 
-COMMAND = [sys.executable, "-c", "from aimlapi_images.cli import main; main()"]
+_RUN = "from aimlapi_images.cli import main; main()"
+COMMAND = [sys.executable, "-c", _RUN]
 
 
 @attrs.define
@@ -52,7 +53,7 @@ class Ran:
 
 
 async def run(
-    client: ImageClient, jobs: Any, out: Path, *, each: Callable[[], object] | None = None, **options: Any
+    client: ImageClient, jobs: Any, out: Path | str, *, each: Callable[[], object] | None = None, **options: Any
 ) -> Ran:
     """Run a batch to its end, and call `each` after each result. An error has what came before it as its `ran`."""
     ran = Ran()
@@ -86,11 +87,12 @@ def exported(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def start(base_url: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start the command in a process of its own."""
+def start(base_url: str, *arguments: object, first: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, which runs the code `first` before."""
     environment = {**os.environ, "AIMLAPI_API_KEY": KEY, "AIMLAPI_API_BASE": base_url, "NO_PROXY": "127.0.0.1"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], env=environment, **{**pipes, **options})
+    command = [sys.executable, "-c", first + _RUN, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, **{**pipes, **options})
 
 
 def command(base_url: str, *arguments: object, **options: Any) -> tuple[int, str, str]:

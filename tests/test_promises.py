@@ -52,9 +52,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "with Pillow.": ("orders/test_edit.py::test_only_masks_need_pillow",),
     # Many images
-    "Start any number of calls": (
-        "test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",
-    ),
+    "Start any number of calls": ("test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",),
     "requests are open, the others queue": (
         "test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,12 +11,11 @@ from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar, cast
 
 import attrs
-import httpx
 
 from aimlapi_images import errors
 from aimlapi_images.batch.cloud.bucket import Bucket
 from aimlapi_images.batch.cloud.cluster import Cluster
-from aimlapi_images.batch.models import Status, ending
+from aimlapi_images.batch.models import Status, ending, is_gone
 from aimlapi_images.batch.reading.checking import build
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
@@ -32,15 +30,6 @@ from aimlapi_images.orders.order import images_expected
 PathT = TypeVar("PathT", bound=PurePath)
 
 _SAVE_AGAIN_AFTER: Final = (1.0, 4.0)  # seconds
-_PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
-
-
-def is_gone(error: errors.ImageError) -> bool:
-    """Whether fetching an image again is pointless: its URL has expired, or leads to something else."""
-    if isinstance(error, errors.DownloadError):
-        passing = isinstance(error.__cause__, httpx.TransportError) or _PASSING.match(str(error.__cause__))
-        return not passing
-    return isinstance(error, errors.DecodeError | errors.NoImageError)
 
 
 @attrs.define

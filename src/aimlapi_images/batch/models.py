@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+import httpx
 
 from aimlapi_images import errors
 
@@ -20,6 +22,7 @@ _STOP_ALL: Final = (
     errors.BatchError,
 )
 _INVALID: Final = (400, 413, 415, 422)  # HTTP
+_PASSING: Final = re.compile(r"HTTP (5\d\d|408|425|429) ")
 
 
 class Status(enum.StrEnum):
@@ -63,6 +66,14 @@ def ending(error: errors.ImageError, *, generated: bool) -> Status:
     if isinstance(error, errors.APIStatusError) and error.status in _INVALID:
         return Status.REFUSED
     return Status.FAILED
+
+
+def is_gone(error: errors.ImageError) -> bool:
+    """Whether fetching an image again is pointless: its URL has expired, or leads to something else."""
+    if isinstance(error, errors.DownloadError):
+        passing = isinstance(error.__cause__, httpx.TransportError) or _PASSING.match(str(error.__cause__))
+        return not passing
+    return isinstance(error, errors.DecodeError | errors.NoImageError)
 
 
 def stops_all(error: errors.ImageError) -> bool:

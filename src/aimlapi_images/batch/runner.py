@@ -13,7 +13,7 @@ import attrs
 
 from aimlapi_images.batch import models
 from aimlapi_images.batch.cloud.bucket import BucketPlace, located
-from aimlapi_images.batch.cloud.checkpoints import restore_state, take_over
+from aimlapi_images.batch.cloud.checkpoints import copy_state, restore_state, take_over
 from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.reading import jobs as reading
 from aimlapi_images.batch.reading.loading import Options, Plan, load, opened
@@ -105,6 +105,8 @@ async def run_batch(
         for text in plan.notices:
             tell(models.Notice(text))
         tell(plan.start)
+        if bucket is not None:  # before the first order
+            await client._threads.run(copy_state, folder, bucket)
         run = Workers(client, database, folder, plan, stop, bucket, cluster)
         try:
             async with aclosing(run.events()) as events:

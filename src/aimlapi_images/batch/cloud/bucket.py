@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
@@ -14,11 +15,12 @@ from typing import IO, Any, Final
 import attrs
 
 from aimlapi_images.about import needs_extra
-from aimlapi_images.batch.store.folder import MISSING, StoredImage
+from aimlapi_images.batch.store.folder import CHANGED, MISSING, StoredImage
 from aimlapi_images.errors import BatchError, InvalidRequestError
 from aimlapi_images.media.formats import EXTENSIONS, format_of, read_whole_image
 from aimlapi_images.orders.order import absolute, as_path
 
+_BUCKETS: Final = {"s3", "gs", "az", "abfs", "oss"}
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:://|::)")
 
 
@@ -80,16 +82,24 @@ class Bucket:
     def write(self, name: str, data: bytes) -> None:
         """Write an object: it appears whole, or stays as it was."""
         with _errors(f"{self.url}/{name} cannot be written"):
-            path = f"{self._root}/{name}"
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._fs.pipe_file(path, data)
+            self._in_folder(name, lambda path: self._fs.pipe_file(path, data))
 
     def put(self, name: str, file: Path) -> None:
         """Copy a file to an object."""
         with _errors(f"{self.url}/{name} cannot be written"):
-            path = f"{self._root}/{name}"
+            self._in_folder(name, lambda path: self._fs.put_file(str(file), path))
+
+    def _in_folder(self, name: str, write: Callable[[str], object]) -> None:
+        """Write an object, and make its folder if there is none. Buckets are not made: a name may be misspelt."""
+        path = f"{self._root}/{name}"
+        try:
+            write(path)
+        except FileNotFoundError:
+            protocol = self._fs.protocol
+            if _BUCKETS & set([protocol] if isinstance(protocol, str) else protocol):
+                raise
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(str(file), path)
+            write(path)
 
     def get(self, name: str, file: Path) -> bool:
         """Copy an object to a file. Returns `False` if there is no such object."""
@@ -100,6 +110,16 @@ class Bucket:
                 return False
             self._fs.get_file(path, str(file))
             return True
+
+    def rename(self, name: str, new: str) -> None:
+        """Give an object another name."""
+        with _errors(f"{self.url}/{name} cannot be renamed"):
+            self._fs.mv(f"{self._root}/{name}", f"{self._root}/{new}")
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of an object, in hexadecimal."""
+        with _errors(f"{self.url}/{name} cannot be read"):
+            return hashlib.sha256(self._fs.cat_file(f"{self._root}/{name}")).hexdigest()
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The sizes in bytes of the objects in one folder, by name."""
@@ -146,8 +166,16 @@ class BucketPlace:
         size = self._listed(image.path).get(image.path.rpartition("/")[2])
         if size is None:
             return MISSING
-        same = size == image.bytes and (not verify or self._bucket.describe(image.path).sha256 == image.sha256)
-        return None if same else "has changed: it is fetched or made again, and replaces the other"
+        if size == image.bytes and (not verify or self._bucket.digest(image.path) == image.sha256):
+            return None
+        folder, _, name = image.path.rpartition("/")
+        stem, _, end = name.rpartition(".")
+        names = (f"{stem}~changed-{number}.{end}" for number in itertools.count(1))
+        aside = next(name for name in names if name not in self._sizes)
+        if not dry:
+            self._bucket.rename(image.path, f"{folder}/{aside}".lstrip("/"))
+            self._sizes[aside] = self._sizes.pop(name)
+        return f"{CHANGED} {aside}"
 
     def find(self, stem: str) -> StoredImage | None:
         listed = self._listed(stem)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import tempfile
-import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,8 +21,8 @@ from aimlapi_images.models import LogEntry
 from aimlapi_images.threads import Threads
 
 EVERY: Final = 60.0  # seconds
-_SHARE: Final = 20  # a copy takes at most one in so many seconds
-GRACE: Final = timedelta(minutes=15)  # after which the provider's log lists everything that was sent
+_LONGEST: Final = 300.0  # seconds
+GRACE: Final = timedelta(minutes=15)  # after which the log has everything that a run sent that could copy no more
 _BETWEEN_PAGES: Final = 0.35  # seconds: 200 requests a minute are allowed
 _MARGIN: Final = timedelta(minutes=30)  # for clocks that differ
 
@@ -61,15 +60,22 @@ def restore_state(folder: Path, bucket: Bucket) -> None:
         raise BatchError(f"{folder} cannot be used for a batch: {error.strerror or error}") from error
 
 
-async def keep_copying(folder: Path, bucket: Bucket, threads: Threads, every: float = EVERY) -> None:
-    """Copy the state now and then, until this is cancelled."""
+async def keep_copying(folder: Path, bucket: Bucket, threads: Threads) -> None:
+    """Copy the state every minute, until this is cancelled.
+
+    Raises:
+        BatchError: It cannot be copied. Then no order must be sent any more: another machine may take over.
+    """
     while True:
-        started = time.monotonic()
-        await threads.run(copy_state, folder, bucket)
-        await asyncio.sleep(max(every, _SHARE * (time.monotonic() - started)))
+        await asyncio.sleep(EVERY)
+        try:
+            async with asyncio.timeout(_LONGEST):
+                await threads.run(copy_state, folder, bucket)
+        except TimeoutError as error:
+            raise BatchError(f"the state could not be copied to {bucket.url} within {_LONGEST:.0f} s") from error
 
 
-async def take_over(client: ImageClient, state: State, bucket: Bucket, grace: timedelta = GRACE) -> list[str]:
+async def take_over(client: ImageClient, state: State, bucket: Bucket) -> list[str]:
     """Add to a state that was copied from the bucket the attempts that were sent since, as the provider's log says.
 
     Returns:
@@ -83,7 +89,7 @@ async def take_over(client: ImageClient, state: State, bucket: Bucket, grace: ti
     at = datetime.fromisoformat(copied)
     notices = [f"the state is taken over from {bucket.url}, as it was at {copied}"]
     if (holder := state.open_run()) is not None:
-        if (ready := at + grace) > datetime.now(UTC):
+        if (ready := at + GRACE) > datetime.now(UTC):
             raise BatchError(
                 f"another run uses {bucket.url}: process {holder['pid']} on {holder['host']} was there at {copied}. If "
                 f"it is lost, try again after {ready.astimezone():%H:%M}: then the provider's log has all of its orders"

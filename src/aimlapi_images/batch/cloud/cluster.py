@@ -16,6 +16,7 @@ import attrs
 
 from aimlapi_images.about import needs_extra
 from aimlapi_images.batch.cloud.bucket import Bucket
+from aimlapi_images.batch.models import is_gone
 from aimlapi_images.batch.store.folder import StoredImage
 from aimlapi_images.client import ImageClient
 from aimlapi_images.errors import BatchError, ConnectionFailedError, ImageError, InvalidRequestError
@@ -38,8 +39,14 @@ def fetch_image(url: str, bucket: str, stem: str, number: int, base_url: str) ->
 
     async def fetch() -> StoredImage:
         started = time.monotonic()
-        async with ImageClient("no key is needed", base_url=base_url) as client:
-            image = await client.fetch(url)
+        async with ImageClient("no-key-is-needed", base_url=base_url) as client:
+            try:
+                image = await client.fetch(url)
+            except ImageError as error:
+                if is_gone(error):
+                    raise
+                # Errors lose their causes on the way, so that this has to be decided here.
+                raise ConnectionFailedError(f"the image could not be fetched: {error}") from error
         name = stem + EXTENSIONS[image.format][0]
         Bucket.at(bucket).write(name, image.data)
         seconds = time.monotonic() - started

@@ -21,6 +21,7 @@ from aimlapi_images.media.formats import EXTENSIONS, format_of, read_file_format
 
 STATE: Final = "batch.sqlite"
 RESULTS: Final = "results.jsonl"
+CHANGED: Final = "has changed: it is fetched or made again, and the other is kept as"
 MISSING: Final = "is missing: it is fetched or made again"
 _LOCK: Final = "batch.lock"
 _PER_FOLDER: Final = 1000

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 
 from aimlapi_images.batch.store import folder
-from aimlapi_images.batch.store.folder import MISSING, StoredImage
+from aimlapi_images.batch.store.folder import CHANGED, MISSING, StoredImage
 from aimlapi_images.errors import BatchError
-
-_CHANGED: Final = "has changed: it is fetched or made again, and the other is kept as"
 
 
 class Place(Protocol):
@@ -61,7 +59,7 @@ class FolderPlace:
             return MISSING
         except OSError as error:
             raise BatchError(f"{path} cannot be read: {error.strerror}") from error
-        return f"{_CHANGED} {aside.name}"
+        return f"{CHANGED} {aside.name}"
 
     def find(self, stem: str) -> StoredImage | None:
         found = folder.existing(self.out / stem)
