@@ -47,6 +47,7 @@ def picture(color: str = "teal", kind: str = "png", size: tuple[int, int] = (60,
 
 def store(out: Path, jobs: Iterable[Made]) -> Path:
     """Write a batch's folder. Images with the same bytes are described once, and have the same time."""
+    out = out.absolute()
     out.mkdir(exist_ok=True)
     state = State(out / STATE)
     described: dict[bytes, StoredImage] = {}
