@@ -72,7 +72,7 @@ def take_picture(page: Path, to: Path, *, width: int = 1280, height: int = 940) 
 
 def run_notebook(path: Path) -> None:
     """Execute a notebook, and keep its outputs in it."""
-    notebook = nbformat.read(path, 4)
+    notebook = nbformat.read(path, 4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
     for cell in notebook.cells:
@@ -81,7 +81,7 @@ def run_notebook(path: Path) -> None:
         for line in lines[:-1]:
             cell.outputs.remove(line)  # of a bar, what it showed before
     notebook.metadata.language_info = {"name": "python"}
-    nbformat.write(notebook, path)
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -68,7 +68,8 @@ class Gallery:
     @property
     def problems(self) -> list[str]:
         """What the browser has complained about, such as a violation of the policy."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        entries: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries]
 
 
 @pytest.fixture(scope="module")

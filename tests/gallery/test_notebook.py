@@ -51,7 +51,7 @@ async def test_all_images_of_an_answer_are_shown() -> None:
     (one,) = PIXEL_ANSWER["data"]
     client, _ = scripted(httpx.Response(200, json={"data": [one, one]}))
 
-    shown = grid([await client.generate("A fox", options={"n": 2})])
+    shown = grid([await client.generate("A fox", model="acme/new", options={"n": 2})])
 
     assert len(pictures(shown)) == 2
     await client.aclose()
@@ -112,7 +112,7 @@ def outputs(notebook: Any) -> str:
 
 
 def test_the_example_notebook_runs_and_shows_images(tmp_path: Path) -> None:
-    example = nbformat.read(EXAMPLE, 4)
+    example = nbformat.read(EXAMPLE, 4)  # type: ignore[no-untyped-call]
     committed = outputs(example)
 
     NotebookClient(example, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()

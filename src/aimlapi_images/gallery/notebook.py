@@ -89,9 +89,9 @@ def _cell(image: object, folder: Path | None, width: int) -> str:
             shown, caption = _image(image, width), image.prompt
         case JobResult(file=None):
             shown, caption = _problem(image.status, image.error_message), image.prompt or image.id
-        case JobResult() if folder is None:
-            raise InvalidRequestError("say with out= in which folder the results of the batch are")
         case JobResult():
+            if folder is None:
+                raise InvalidRequestError("say with out= in which folder the results of the batch are")
             shown, caption = _file(folder, image, width), image.prompt or image.id
         case BaseException():
             shown, caption = _problem(type(image).__name__, str(image)), ""

@@ -123,7 +123,9 @@ class _Picture:
 
 
 def _pictures(result: JobResult, images: list[StoredImage]) -> Iterator[_Picture]:
-    yield from (_Picture(result, image) for image in images or [None])
+    if not images:
+        yield _Picture(result, None)
+    yield from (_Picture(result, image) for image in images)
 
 
 def _card(out: Path, thumbnails: bool, picture: _Picture) -> dict[str, Any]:
