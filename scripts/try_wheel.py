@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -79,9 +80,10 @@ def main() -> None:
 
 
 def test_file() -> str:
-    """The first test file in the guide to the emulator."""
-    guide = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
-    return guide.partition("```python\n")[2].partition("```")[0]
+    """The test file in the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (file,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "def test_" in block)
+    return str(file)
 
 
 def run(command: list[str], *, cwd: Path | None = None, expected: int = 0) -> str:

@@ -84,7 +84,7 @@ def test_a_signal_drains_and_prints_how_to_go_on(
     assert f"to go on: aimlapi-images {' '.join(batch)}" in shown
     done = query(tmp_path / "out", "SELECT count(*) FROM jobs WHERE status = 'done'")[0][0]
     assert done == fast_emulator.billed < 100
-    assert f"{100 - done} are still to be sent" in shown
+    assert f"{100 - done} still to be sent" in shown
 
 
 def test_a_second_signal_stops_at_once_and_the_folder_resumes(fast_emulator: RunningEmulator, tmp_path: Path) -> None:

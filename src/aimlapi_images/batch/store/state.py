@@ -35,8 +35,11 @@ class State(Database):
 
     def recover(self) -> None:
         """Record that what a killed run left open has an unknown outcome."""
-        self.db.execute("UPDATE attempts SET outcome = 'unknown' WHERE outcome = 'sent'")
-        self.db.execute("UPDATE jobs SET status = 'unknown' WHERE status = 'sent'")
+        for table, column in (("attempts", "outcome"), ("jobs", "status")):
+            self.db.execute(
+                f"UPDATE {table} SET {column} = 'unknown', error_class = 'BatchError', "  # noqa: S608
+                f"error_message = 'the run ended while the request was open' WHERE {column} = 'sent'"
+            )
 
     def end_run(self, run: int, stopped: str | None) -> None:
         self.db.execute("UPDATE runs SET ended = ?, stopped = ? WHERE run = ?", (utc_now(), stopped, run))
@@ -98,7 +101,7 @@ class State(Database):
         """An attempt is about to be sent, and may be billed from now on."""
         start = "INSERT INTO attempts (job, request_id, sent) VALUES (?, ?, ?)"
         self.db.execute(start, (job, request_id, utc_now()))
-        self.change_job(job, status=Status.SENT)
+        self.change_job(job, status=Status.SENT, error_class=None, error_message=None)
 
     def attempt_ends(self, job: int, request_id: str, outcome: str, error: ImageError, status: Status) -> None:
         """An attempt failed."""
