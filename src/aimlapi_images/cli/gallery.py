@@ -47,7 +47,7 @@ def write_after_batch(folder: Path, *, quiet: bool) -> None:
         page = _write(folder, thumbnails=True, quiet=quiet)
     except (Exception, KeyboardInterrupt) as error:
         complain(
-            f"the gallery is not written: {error or 'interrupted'}",
+            f"the gallery is not written: {str(error) or type(error).__name__}",
             f"to try again: aimlapi-images gallery {shlex.quote(str(folder))}",
         )
         return

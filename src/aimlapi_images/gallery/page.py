@@ -30,6 +30,7 @@ from aimlapi_images.orders.order import absolute, as_path
 
 PAGE: Final = "index.html"
 _MARK: Final = '<meta name="generator" content="aimlapi-images gallery">'
+_HEAD_BYTES: Final = 2_000  # they have the mark
 _AT_A_TIME: Final = 256  # cards; their thumbnails are made in parallel
 _THREADS: Final = min(8, os.cpu_count() or 1)
 # Nothing but this page's own style and script, and images beside it. `file:` is for pages that are opened from a disk,
@@ -38,8 +39,9 @@ _POLICY: Final = (
     "default-src 'none'; img-src 'self' file:; style-src '{style}'; script-src '{script}'; "
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
 )
-# In all fields of a result but these, a card says what `results.jsonl` does.
+# A card has the fields of `results.jsonl` but these.
 _NOT_SHOWN: Final = ("urls", "file", "error_class", "error_message")
+# What only the first image of a job says.
 _OF_THE_JOB: Final = ("credits", "usd", "attempts", "seconds")
 
 Progress = Callable[[int, int], object]
@@ -81,8 +83,11 @@ def write_gallery(folder: str | os.PathLike[str], *, thumbnails: bool = True, pr
 
 
 def _check_ours(page: Path) -> None:
-    if page.exists() and _MARK.encode() not in page.read_bytes()[:2000]:
-        raise InvalidRequestError(f"{page} is not a gallery of this package: rename it")
+    if not page.exists():
+        return
+    with page.open("rb") as file:
+        if _MARK.encode() not in file.read(_HEAD_BYTES):
+            raise InvalidRequestError(f"{page} is not a gallery of this package: rename it")
 
 
 def _write(
