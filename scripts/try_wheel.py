@@ -67,6 +67,7 @@ def main() -> None:
         (folder / "jobs.txt").write_text("a fox\nan owl\n", encoding="utf-8")
         print(run([command, "batch", "jobs.txt", "--out", "foxes", "--quiet", "--emulator"], cwd=folder).strip())
         assert len(list((folder / "foxes").glob("*.png"))) == 2
+        assert "<style>:root" in (folder / "foxes" / "index.html").read_text(encoding="utf-8")
         hint = run([command, "batch", "jobs.txt", "--out", "x", "--transport", "aiohttp"], cwd=folder, expected=2)
         assert 'pip install ".[aiohttp]"' in hint, hint
         print("with the extras cli and emulator: the command makes an image, and a batch")

@@ -71,6 +71,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "batch/test_runner.py::test_an_unknown_outcome_is_listed_and_not_sent_again",
         "batch/test_reconcile.py::test_what_was_billed_is_priced_and_lost_and_the_rest_runs_again",
     ),
+    "Each batch ends with `images/index.html`": ("cli/test_gallery_cli.py::test_a_batch_ends_with_its_gallery",),
+    "of all images and failures with search, filters and costs, which needs no network": (
+        "gallery/test_browser.py::test_search_answers_while_typing",
+        "gallery/test_page.py::test_the_page_needs_nothing_else_and_allows_only_its_own_style_and_script",
+    ),
+    '`grid("images")` shows them': ("gallery/test_notebook.py::test_a_batch_is_shown_with_its_failures",),
     # Errors
     "All errors are `ImageError`s with `may_be_billed`": (
         "test_any_answer.py::test_any_response_gives_an_image_or_an_image_error",

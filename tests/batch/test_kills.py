@@ -34,7 +34,7 @@ def test_a_batch_that_is_killed_again_and_again_pays_once(tmp_path: Path) -> Non
     (tmp_path / "jobs.txt").write_text("".join(f"A fox, number {each}\n" for each in range(number)))
     settings: dict[str, Any] = {"latency": 10.0, "retry_after": 0.1, "account_rpm": 100_000}
     with emulator.serve(drawing="plain", time_scale=100.0, faults=RATES, **settings) as running:
-        url, batch = running.base_url, ("batch", tmp_path / "jobs.txt", "--out", out)
+        url, batch = running.base_url, ("batch", tmp_path / "jobs.txt", "--out", out, "--no-gallery")
         for _ in range(5):
             with start(url, *batch, "--quiet") as process:
                 wait_for(running, dice.randrange(1, 50), process)

@@ -44,7 +44,7 @@ def test_it_makes_all_images_and_sums_up(capsys: pytest.CaptureFixture[str]) -> 
     assert err.startswith("2 jobs (2 pending); 2 to do, into ")
     assert sorted(path.name for path in Path("out").glob("*.png")) == ["fox.png", "owl.png"]
     assert sorted(path.name for path in Path("out").iterdir() if path.suffix != ".png") == [
-        *("batch.lock", "batch.sqlite", "results.jsonl"),
+        *(".thumbnails", "batch.lock", "batch.sqlite", "index.html", "results.jsonl"),
     ]
 
 

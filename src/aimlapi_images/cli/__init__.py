@@ -24,7 +24,9 @@ except ModuleNotFoundError:  # pragma: no cover - tried with the built wheel, in
     sys.exit(f"aimlapi-images: {needs_extra('the command', 'cli')}")
 
 from aimlapi_images.cli.account import balance, logs
-from aimlapi_images.cli.batch import batch, reconcile, results
+from aimlapi_images.cli.batches.batch import batch
+from aimlapi_images.cli.batches.gallery import gallery
+from aimlapi_images.cli.batches.settle import reconcile, results
 from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
 from aimlapi_images.cli.generate import generate
@@ -109,3 +111,4 @@ command.add_command(emulator)
 command.add_command(batch)
 command.add_command(reconcile)
 command.add_command(results)
+command.add_command(gallery)

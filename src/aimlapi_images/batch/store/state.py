@@ -156,6 +156,15 @@ class State(Database):
             return self.db.execute("SELECT * FROM results ORDER BY job")
         return self.db.execute("SELECT * FROM results WHERE job = ?", (job,))
 
+    def number_of_jobs(self) -> int:
+        return int(self.db.execute("SELECT count(*) FROM jobs").fetchone()[0])
+
+    def images(self, job: int) -> list[StoredImage]:
+        """The files of a job."""
+        columns = ", ".join(field.name for field in attrs.fields(StoredImage))
+        rows = self.db.execute(f"SELECT {columns} FROM files WHERE job = ? ORDER BY number", (job,))  # noqa: S608
+        return [StoredImage(*row) for row in rows]
+
     def counts(self, run: int) -> dict[Status, int]:
         """Number of jobs of a run by status."""
         counts = self.db.execute("SELECT status, count(*) FROM jobs WHERE run = ? GROUP BY status", (run,))

@@ -1,9 +1,8 @@
-"""`aimlapi-images batch`, `reconcile` and `results`."""
+"""`aimlapi-images batch`."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import shlex
 import sys
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
+from aimlapi_images.cli.batches.gallery import write_after_batch
 from aimlapi_images.cli.emulator import base_url_option, emulated, emulator_option
 from aimlapi_images.cli.fields import field_options, named_value
-from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, complain, drain_on_signals, fail, run
+from aimlapi_images.cli.process import FAILED, USAGE, complain, drain_on_signals, fail, run
 from aimlapi_images.orders import schema
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 STOPPED: Final = 5
 
 _RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order", "state")
-_transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library.")
+transport_option = click.option(
+    "--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library."
+)
 
 
 @click.command()
@@ -58,12 +60,15 @@ _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"])
 @click.option("--skip-invalid", is_flag=True, help="Leave out invalid jobs, instead of refusing all.")
 @click.option("--adopt", is_flag=True, help="Take images in the folder for made, if its state is lost.")
 @click.option("--verify", is_flag=True, help="Read all images that are there, and compare them.")
+@click.option("--no-gallery", is_flag=True, help="Write no gallery (index.html) at the end.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
 @base_url_option
-@_transport
+@transport_option
 @emulator_option
-def batch(jobs: str | None, out: str, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
+def batch(
+    jobs: str | None, out: str, quiet: bool, as_json: bool, dry_run: bool, no_gallery: bool, **options: Any
+) -> int:
     """Make an image for each job in JOBS: a .txt, .csv, .jsonl or .parquet file, or - for standard input.
 
     Run the same command again to go on after any interruption. Without JOBS, the stored jobs of the folder are carried
@@ -71,6 +76,7 @@ def batch(jobs: str | None, out: str, quiet: bool, as_json: bool, dry_run: bool,
 
     Exit codes: 0 all done, 1 some failed, 2 usage error or invalid jobs, 5 stopped early.
     """
+    from aimlapi_images.batch.cloud.bucket import is_url
     from aimlapi_images.batch.display import Tally, show_json, show_lines, show_nothing, summary
     from aimlapi_images.batch.reading.jobs import read_jobs
     from aimlapi_images.errors import ImageError
@@ -104,6 +110,8 @@ def batch(jobs: str | None, out: str, quiet: bool, as_json: bool, dry_run: bool,
     if not as_json and work.ended is not None and (code or not quiet):
         for line in summary(work.ended, shlex.quote(str(chosen["state"] or out)), _command()):
             click.echo(line)
+    if work.ended is not None and tally.total and not no_gallery and not is_url(out):
+        write_after_batch(Path(out), quiet=quiet or as_json)
     return code
 
 
@@ -153,7 +161,7 @@ class _Work:
 
         drain_on_signals(self.stop, f"to go on: {_command()}")
         async with (
-            _client(**settings, budget=self._budget(options["state"])) as client,
+            make_client(**settings, budget=self._budget(options["state"])) as client,
             nullcontext() if self._dask is None else Cluster(self._dask) as cluster,
         ):
             self._tally.client = client
@@ -183,7 +191,7 @@ class _Work:
         return None if usd is None else budget_left(state or self._out, usd)
 
 
-def _client(
+def make_client(
     *,
     transport: str,
     emulator: bool,
@@ -192,6 +200,7 @@ def _client(
     budget: Budget | None = None,
     **settings: Any,
 ) -> ImageClient:
+    """A client with the settings of the command line."""
     from aimlapi_images.client import ImageClient
     from aimlapi_images.dispatch.retry import RetryPolicy
 
@@ -211,64 +220,3 @@ def _client(
 def _command() -> str:
     """This command line, for the user to run again."""
     return shlex.join(["aimlapi-images", *sys.argv[1:]])
-
-
-@click.command()
-@click.argument("folder")
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=900.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="An attempt that is older, and that the log does not list, counts as never received.",
-)
-@base_url_option
-@_transport
-@emulator_option
-def reconcile(folder: str, grace: float, **settings: Any) -> int:
-    """Settle the unknown outcomes of the batch in FOLDER with the provider's log.
-
-    Exit codes: 0 nothing is open, 1 some outcomes are still open, 2 usage error, 3 refused by the API, 4 network error.
-    """
-    from aimlapi_images.batch.display import settled
-    from aimlapi_images.batch.reconciliation import Reconciled
-    from aimlapi_images.batch.reconciliation import reconcile as settle
-    from aimlapi_images.errors import ImageError
-
-    async def work() -> Reconciled:
-        async with _client(**settings, attempts=4, timeout=None) as client:
-            return await settle(client, folder, grace=grace)
-
-    try:
-        found = run(work())
-    except ImageError as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    for line in settled(found):
-        click.echo(line)
-    return FAILED if found.open else 0
-
-
-@click.command()
-@click.argument("folder")
-@click.option("--format", "format_", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write. [default: standard output]")
-def results(folder: str, format_: str, output: Path | None) -> int:
-    """Print the results of the batch in FOLDER, also while it runs."""
-    from aimlapi_images.batch.results import export_results, print_export
-    from aimlapi_images.errors import ImageError
-
-    if output is None and format_ == "parquet":
-        raise click.UsageError("Parquet is not for a terminal: give -o FILE")
-    try:
-        if output is not None:
-            export_results(folder, output, format=format_)
-        else:
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8")  # as in a file, whatever the locale
-            print_export(folder, format_, sys.stdout)
-    except ImageError as error:
-        return fail(error)
-    return 0
