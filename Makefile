@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate check-generated schema docs bench bench-quick bench-soak bench-throttle format clean
+.PHONY: help setup demo test check generate check-generated schema docs bench bench-quick bench-soak bench-throttle bench-cluster format clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-quick: setup ## The same in a minute, less exact
 
 bench-throttle: setup ## Measure the throttle in virtual time, and write docs/throttle.md (two minutes)
 	@PYTHONPATH=scripts:tests $(BIN)/python -m bench.refusals
+
+bench-cluster: setup ## Model and simulate large batches, and write docs/cluster.md
+	@PYTHONPATH=scripts $(BIN)/python -m bench.cluster_model
 
 bench-soak: setup ## 100,000 images through one client: does memory stay flat? (minutes)
 	@PYTHONPATH=scripts $(BIN)/python -m bench.soak $(BENCH)

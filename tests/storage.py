@@ -23,7 +23,7 @@ def s3_server() -> Iterator[str]:
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
         environment.setenv("NO_PROXY", os.environ.get("NO_PROXY", "127.0.0.1"))
-        files().mkdir("pictures")
+        files().makedirs("pictures", exist_ok=True)
         try:
             yield "pictures"
         finally:

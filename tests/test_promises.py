@@ -22,7 +22,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "scripts/test_regenerate.py::test_changes_reach_users_by_regenerating",
         "test_package.py::test_the_facade_follows_the_schema",
     ),
-    "`cli`, `emulator`, `images` for Pillow, `parquet`, and `all`": ("::test_the_extras_are_those_of_the_readme",),
+    "`cli`, `emulator`, `images` for Pillow, `parquet`, `cloud`, `dask`, and `all`": (
+        "::test_the_extras_are_those_of_the_readme",
+    ),
     "prints the variables that lead any example to it": (
         "cli/test_cli.py::test_the_emulator_prints_client_settings_and_stops_on_ctrl_c",
     ),
@@ -77,6 +79,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "gallery/test_page.py::test_the_page_needs_nothing_else_and_allows_only_its_own_style_and_script",
     ),
     '`grid("images")` shows them': ("gallery/test_notebook.py::test_a_batch_is_shown_with_its_failures",),
+    "Batches in object storage and on Dask": (
+        "cloud/test_bucket.py::test_images_state_and_results_are_in_the_bucket",
+        "cloud/test_cluster.py::test_the_command_runs_on_a_cluster_and_another_one_goes_on_from_the_bucket",
+    ),
     # Errors
     "All errors are `ImageError`s with `may_be_billed`": (
         "test_any_answer.py::test_any_response_gives_an_image_or_an_image_error",

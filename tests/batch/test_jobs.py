@@ -151,7 +151,7 @@ def test_a_row_with_too_many_cells_or_an_open_quote_is_a_problem(tmp_path: Path)
     [
         ("jobs.csv", "id,text\n1,x\n", "must name the columns, prompt among them, not 'id,text'"),
         ("jobs.csv", "", "must name the columns"),
-        ("jobs.doc", "x", r"is no \.txt, \.csv or \.jsonl file"),
+        ("jobs.doc", "x", r"is no \.txt, \.csv, \.jsonl or \.parquet file"),
         ("jobs.txt", "A fox".encode("utf-16"), "is UTF-16: save it as UTF-8"),
     ],
 )

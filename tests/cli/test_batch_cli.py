@@ -140,7 +140,7 @@ def test_stored_jobs_are_carried_on(capsys: pytest.CaptureFixture[str]) -> None:
         (["jobs.csv", "--size", "7x7"], "Invalid value for '--size'"),
         (["other.jsonl"], "1 of 1 jobs are invalid, so that none was sent. line 1: "),
         (["none.csv"], "none.csv cannot be read: No such file or directory"),
-        (["jobs.doc"], "jobs.doc is no .txt, .csv or .jsonl file"),
+        (["jobs.doc"], "jobs.doc is no .txt, .csv, .jsonl or .parquet file"),
         ([], "has no jobs of an earlier run: give the jobs"),
         (["jobs.csv", "--limit", "0"], "Invalid value for '--limit'"),
     ],

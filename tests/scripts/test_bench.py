@@ -12,7 +12,8 @@ from PIL import Image
 from bench import plans, tables
 from bench.chart import OURS, draw
 from bench.child import measure
-from bench.contestants import CONTESTANTS
+from bench.cluster_model import Run, simulated_rate
+from bench.contestants import BATCH, CONTESTANTS
 from bench.running import Cell, environment, server
 from bench.running import measure as measure_cell
 from bench.soak import tenths
@@ -28,6 +29,13 @@ async def test_each_contestant_gets_whole_images_either_way(who: str) -> None:
             assert [images, size] == [4, 400_000]
             assert min(found["cpu_ms"], found["peak_mb"], found["rate"]) > 0
             assert found["lag_ms"] >= 0
+
+
+async def test_a_batch_gets_the_same_images() -> None:
+    with server() as address:
+        found = await measure(BATCH, f"http://{address}/b64-20000-2", 4, 2, save=True)
+
+    assert (found["images"], found["bytes"]) == (4, 80_000)
 
 
 def test_a_cell_is_measured_in_processes_of_its_own() -> None:
@@ -77,3 +85,11 @@ def test_the_benchmark_says_what_it_does() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
 
     assert "as ratios to peers in the same run" in done.stdout
+
+
+@pytest.mark.parametrize(("run", "wall"), [(Run(1, 16, 1), "open requests"), (Run(1, 5000, 2), "the workers")])
+def test_a_simulated_batch_nearly_reaches_its_wall(run: Run, wall: str) -> None:
+    name, rate = run.wall()
+
+    assert name == wall
+    assert 0.9 * rate < simulated_rate(run, 10_000) < 1.1 * rate

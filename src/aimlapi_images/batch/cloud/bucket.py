@@ -132,14 +132,11 @@ class Bucket:
             return {each["name"].rpartition("/")[2]: each["size"] for each in found if each["type"] == "file"}
 
     def describe(self, name: str, number: int = 1) -> StoredImage:
-        """Read what the state keeps about an image.
-
-        Raises:
-            ValueError: It is not an image.
-        """
+        """Read what the state keeps about an image."""
         with _errors(f"{self.url}/{name} cannot be read"):
             data = self._fs.cat_file(f"{self._root}/{name}")
-        kind = read_whole_image(io.BytesIO(data), len(data))
+        with _errors(f"{self.url}/{name} is not an image"):
+            kind = read_whole_image(io.BytesIO(data), len(data))
         digest = hashlib.sha256(data).hexdigest()
         return StoredImage(number, name, len(data), digest, 0, kind.name, kind.width, kind.height)
 

@@ -115,13 +115,22 @@ async def _sent_since(client: ImageClient, at: datetime, nonce: str) -> list[Log
 def _add(state: State, sent: list[LogEntry]) -> int:
     """Add attempts that the copy does not have. Returns their number."""
     state.recover()
-    jobs = {files.plain_id(id_): job for id_, job in state.ids().items()}
+    jobs = {files.plain_id(id_): job for id_, job in state.db.execute("SELECT id, job FROM jobs")}
     number = 0
     for entry in sent:
         request_id = entry.client_request_id or ""
         job = jobs.get(files.job_of(request_id.rsplit(".", 2)[0]))
         outcome = {"succeeded": "billed", "failed": "unbilled"}.get(entry.status or "", "unknown")
-        if job is not None:
-            number += state.add_attempt(job, request_id, outcome, entry.usage, entry.inference_id)
+        added = state.db.execute(
+            "INSERT OR IGNORE INTO attempts (job, request_id, sent, outcome, credits, usd, inference_id) "
+            "SELECT job, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ?",
+            (
+                *(request_id, files.utc_now(), outcome),
+                *(entry.usage.credits_used, entry.usage.usd_spent, entry.inference_id, job),
+            ),
+        ).rowcount
+        if added:
+            state.db.execute("UPDATE jobs SET status = 'unknown' WHERE job = ? AND status <> 'done'", (job,))
+        number += added
     state.settle_jobs()
     return number

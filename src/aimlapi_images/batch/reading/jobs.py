@@ -73,8 +73,8 @@ def read_jobs(source: Source, *, format: str | None = None) -> Iterator[Job]:  #
         return
     kind = format or _FORMATS.get(Path(source).suffix.lower())
     if kind not in FORMATS:
-        known = ", ".join(f".{each}" for each in FORMATS)
-        raise InvalidRequestError(f"{os.fspath(source)} is no {known} file: say which format it has")
+        name = os.fspath(source)
+        raise InvalidRequestError(f"{name} is no .txt, .csv, .jsonl or .parquet file: say which format it has")
     folder = Path() if os.fspath(source) == "-" or is_url(source) else Path(source).parent
     try:
         with opened(source) as raw:

@@ -249,9 +249,7 @@ class _Loading:
         for number in self._state.jobs_with(run, Status.GENERATED, *more):
             (row,) = self._state.jobs([number])
             target = files.target(self._out, number, row["name"], images_expected(json.loads(row["parameters"])))
-            try:
-                found = self._place.find(target.relative_to(self._out).as_posix())
-            except ValueError as error:
-                raise BatchError(f"{target} is not an image: {error}") from error
+            found = self._place.find(target.relative_to(self._out).as_posix())
             if found is not None:
                 self._state.saved(self._out if self._place.bucket is None else None, number, [found])
+                self._state.found(number)

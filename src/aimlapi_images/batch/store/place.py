@@ -29,11 +29,7 @@ class Place(Protocol):
         """
 
     def find(self, stem: str) -> StoredImage | None:
-        """The image with this name, whatever its extension.
-
-        Raises:
-            ValueError: It is not an image.
-        """
+        """The image with this name, whatever its extension."""
 
 
 @attrs.frozen
@@ -63,4 +59,7 @@ class FolderPlace:
 
     def find(self, stem: str) -> StoredImage | None:
         found = folder.existing(self.out / stem)
-        return None if found is None else folder.describe(self.out, found)
+        try:
+            return None if found is None else folder.describe(self.out, found)
+        except ValueError as error:
+            raise BatchError(f"{found} is not an image: {error}") from error

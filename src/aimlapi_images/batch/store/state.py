@@ -148,6 +148,14 @@ class State(Database):
                 self.new_folders.add((out / image.path).parent)
         self.change_job(job, status=Status.DONE, remake=0, error_class=None, error_message=None)
 
+    def found(self, job: int) -> None:
+        """The image of a job is there, although its last attempt counts as lost."""
+        self.db.execute(
+            "UPDATE attempts SET outcome = 'generated' WHERE outcome = 'billed' "
+            "AND attempt = (SELECT max(attempt) FROM attempts WHERE job = ?)",
+            (job,),
+        )
+
     # ---- Results
 
     def results(self, job: int | None = None) -> Iterator[sqlite3.Row]:
@@ -243,18 +251,3 @@ class State(Database):
         """The latest run, if it has not ended."""
         row: sqlite3.Row = self.db.execute("SELECT * FROM runs ORDER BY run DESC LIMIT 1").fetchone()
         return None if row is None or row["ended"] else row
-
-    def ids(self) -> dict[str, int]:
-        """The jobs by id."""
-        return dict(self.db.execute("SELECT id, job FROM jobs").fetchall())
-
-    def add_attempt(self, job: int, request_id: str, outcome: str, usage: Usage, inference_id: str | None) -> bool:
-        """Add an attempt that another machine has made. Returns `False` if it is known."""
-        add = (
-            "INSERT OR IGNORE INTO attempts (job, request_id, sent, outcome, credits, usd, inference_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)"
-        )
-        values = (job, request_id, utc_now(), outcome, usage.credits_used, usage.usd_spent, inference_id)
-        added = self.db.execute(add, values).rowcount == 1
-        self.db.execute("UPDATE jobs SET status = 'unknown' WHERE job = ? AND ? AND status <> 'done'", (job, added))
-        return added
