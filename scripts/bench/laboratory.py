@@ -109,7 +109,7 @@ Client = Callable[[Callable[[float], Awaitable["Failure | str"]]], Awaitable["Fa
 def ours(at_once: int, chance: random.Random) -> Client:
     """A client with the real throttle and the real retry loop."""
     policy = RetryPolicy()
-    throttle = Throttle(policy, at_once, chance=chance.random)
+    throttle = Throttle(policy, at_once)
     retry = Retry(policy, chance=chance.random)
 
     async def order(attempt: Callable[[float], Awaitable[Failure | str]]) -> Failure | str:
