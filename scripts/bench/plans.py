@@ -40,6 +40,7 @@ QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
 
 # Servers that refuse orders with 429, by their names in paths: what they do, and the laboratory's model.
 LIMITS: dict[str, tuple[str, Callable[[], Server]]] = {
+    "none": ("nothing refused", Server),
     "bucket": ("20 a second admitted, burst 20", TokenBucket),
     "fast": ("200 a second admitted, burst 200", partial(TokenBucket, rate=200.0, burst=200.0)),
     "leaky": ("10 a second admitted, no burst", partial(TokenBucket, rate=10.0, burst=1.0)),
@@ -52,6 +53,7 @@ FULL_LIMITS = (
     ("bucket", 500, 200, 1.0, 1),
     ("fast", 5000, 400, 1.0, 1),
     ("leaky", 150, 16, 0.5, 1),
+    ("none", 300, 16, 0.5, 1),  # to compare the next one with
     ("random", 300, 16, 0.5, 1),
     ("outage", 400, 16, 0.5, 1),
     ("bucket", 125, 16, 0.5, 4),
