@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate check-generated schema bench bench-quick bench-soak bench-throttle format clean
+.PHONY: help setup demo test check generate check-generated schema docs bench bench-quick bench-soak bench-throttle format clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,7 +35,7 @@ check: setup ## Lint, types, and whether generated/ is what openapi/ gives
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "==> Checking types, strictly"
-	@$(BIN)/mypy src generated scripts tests
+	@$(BIN)/mypy src generated scripts tests examples
 	@$(MAKE) --no-print-directory check-generated
 
 generate: setup ## Make generated/ from openapi/
@@ -48,6 +48,12 @@ check-generated: setup ## Fail if generated/ is not what openapi/ gives
 # A report of changes is no failure; a source that cannot be used is.
 schema: setup ## Say what changed in the published schema: SOURCE=page, file or URL, ARGS=--write or --add
 	@$(BIN)/python scripts/update_schema.py $(SOURCE) $(ARGS) || test $$? -lt 3
+
+# Not quiet: then warnings would not count as errors.
+docs: setup ## Build the guides and the API reference as a site
+	@echo "==> Building the site"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "==> Open site/index.html; with the search: $(BIN)/python -m http.server --directory site"
 
 bench: setup ## Measure against peers, as ratios (ten minutes)
 	@PYTHONPATH=scripts $(BIN)/python -m bench $(BENCH)
@@ -66,4 +72,4 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 clean: ## Remove what was made here, and the virtual environment
-	rm -rf $(VENV) dist build demo-images .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) dist build site demo-images .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

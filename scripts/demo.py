@@ -1,4 +1,4 @@
-"""The example of the API's documentation and a small batch, made by the emulator: `make demo`."""
+"""What the package does, shown with the emulator: `make demo`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from aimlapi_images import GeneratedImage, ImageClient, ImageError, RetryPolicy, emulator, mask_from_box
 from aimlapi_images.emulator import FAULTS, RunningEmulator
+from demo_batch import show_batch, show_display
 
 FOLDER = Path("demo-images")
 TREX = "A T-Rex relaxing on a beach, lying on a sun lounger and wearing sunglasses."
@@ -33,6 +34,8 @@ def main() -> None:
         print(f"The emulator runs at {running.base_url}, and takes 1 s per image (the API takes about 26 s).\n")
         asyncio.run(make_images(running.base_url))
         asyncio.run(make_faults(running))
+        show_batch(running, FOLDER / "batch")
+        show_display(running, FOLDER / "batch")
     print(
         f"\nThe images are in {FOLDER.resolve()}.\n"
         "The emulator drew them, free of charge. To make one with the real API:\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,7 @@ def main() -> None:
         (folder / "jobs.txt").write_text("a fox\nan owl\n", encoding="utf-8")
         print(run([command, "batch", "jobs.txt", "--out", "foxes", "--quiet", "--emulator"], cwd=folder).strip())
         assert len(list((folder / "foxes").glob("*.png"))) == 2
+        assert "<style>:root" in (folder / "foxes" / "index.html").read_text(encoding="utf-8")
         hint = run([command, "batch", "jobs.txt", "--out", "x", "--transport", "aiohttp"], cwd=folder, expected=2)
         assert 'pip install ".[aiohttp]"' in hint, hint
         print("with the extras cli and emulator: the command makes an image, and a batch")
@@ -79,9 +81,10 @@ def main() -> None:
 
 
 def test_file() -> str:
-    """The first test file in the guide to the emulator."""
-    guide = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
-    return guide.partition("```python\n")[2].partition("```")[0]
+    """The test file in the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (file,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "def test_" in block)
+    return str(file)
 
 
 def run(command: list[str], *, cwd: Path | None = None, expected: int = 0) -> str:

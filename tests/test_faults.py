@@ -419,16 +419,26 @@ async def test_an_unknown_outcome_is_sent_again_if_the_caller_asks(make_client: 
     assert server.count("POST") == 2
 
 
-async def test_an_image_on_another_origin_of_this_machine_is_refused(
-    tls: ssl.SSLContext, make_client: MakeClient
-) -> None:
-    with MisbehavingServer(gets=[reply(200, PIXEL)]) as plain, MisbehavingServer(gets=[reply(200)], tls=tls) as secure:
-        urls = [other.origin + "/a.png" for other in (plain, secure)]
-        with MisbehavingServer([_entry(url=urls[0]), _entry(url=urls[1])]) as server:
-            async with make_client(server.origin) as client:
-                results = await _all(client, "a", "b")
+async def test_an_api_on_this_machine_may_have_images_on_another_port(make_client: MakeClient) -> None:
+    with MisbehavingServer(gets=[reply(200, PIXEL)]) as other, MisbehavingServer([_entry(url=other.origin)]) as server:
+        async with make_client(server.origin) as client:
+            image = await client.generate("a")
 
-    for result in results:
-        _assert_error(result, errors.DownloadError, _PAID, Outcome.UNKNOWN)
-    assert sorted(error.url for error in results) == sorted(urls)
-    assert plain.requests == secure.requests == []
+    assert image.data == PIXEL
+    assert [request.headers.get("authorization") for request in other.requests] == [None]
+
+
+@pytest.mark.parametrize("to", ["https://127.0.0.1:{port}", "http://127.0.0.2:{port}", "http://localhost:{port}"])
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_no_other_address_of_this_machine_is_fetched_from(
+    make_client: MakeClient, to: str, redirected: bool
+) -> None:
+    with MisbehavingServer(gets=[reply(200, PIXEL)]) as other:
+        url = to.format(port=other.port)
+        order = link("/a.png") if redirected else _entry(url=url)
+        with MisbehavingServer([order], [_moved(url)]) as server:
+            async with make_client(server.origin) as client:
+                (result,) = await _all(client, "a")
+
+    _assert_error(result, errors.DownloadError, f"{_PAID}: .* is not (https|a public address)", Outcome.UNKNOWN)
+    assert other.requests == []

@@ -69,6 +69,9 @@ def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figur
         for cell in plans.gather_cells(quick):
             if only in cell.label:
                 yield image_table(cell.label, measure(cell, address))
+        for cell in plans.batch_cells(quick):
+            if only in cell.label:
+                yield batch_table(cell.label, measure(cell, address))
         for cell, shortest in plans.limited_cells(quick):
             if only in cell.label:
                 yield limited_table(cell, shortest, address)
@@ -101,6 +104,22 @@ def image_table(label: str, found: dict[str, Figures]) -> Table:
         for who, each in found.items()
     ]
     return Table(label, COLUMNS, rows)
+
+
+def batch_table(label: str, found: dict[str, Figures]) -> Table:
+    """Orders with `asyncio.gather`, and the same as a batch."""
+    plain = found.get("ours", {})
+    rows = [
+        (
+            who if who != "ours" else "ours, asyncio.gather",
+            f"{each['cpu_ms']:.2f} ms",
+            ratio(each["cpu_ms"], plain.get("cpu_ms", 0)),
+            f"{each['rate']:.0f}",
+            f"{each['peak_mb']:.0f} MB",
+        )
+        for who, each in found.items()
+    ]
+    return Table(label, ("", "CPU per image", "to asyncio.gather", "images per second", "peak memory"), rows)
 
 
 def limited_table(cell: Cell, shortest: float, address: str) -> Table:

@@ -8,11 +8,11 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench.contestants import CONTESTANTS
+from bench.contestants import BATCH, CONTESTANTS, batch_of_ours
 
 INTERVAL = 0.005  # seconds
 
@@ -55,17 +55,19 @@ def peak_megabytes() -> float:
 async def measure(who: str, base_url: str, orders: int, in_flight: int, *, save: bool) -> dict[str, float]:
     """Place all orders at once. One image is fetched before, since another table shows the cost of the first use."""
     lag = LoopLag()
-    await first_image(who, base_url.rpartition("/")[0] + "/b64-0-1")
+    await first_image("ours" if who == BATCH else who, base_url.rpartition("/")[0] + "/b64-0-1")
     async with AsyncExitStack() as stack:
-        generate = await stack.enter_async_context(CONTESTANTS[who](base_url, in_flight))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if save else None
+        generate = None if who == BATCH else await stack.enter_async_context(CONTESTANTS[who](base_url, in_flight))
         await stack.enter_async_context(lag.measuring())
-        numbers = range(orders)
         started, before = time.perf_counter(), time.process_time()
-        sizes = await asyncio.gather(
-            *(generate(f"number {number}", folder and folder / f"{number}") for number in numbers),
-            return_exceptions=True,
-        )
+        sizes: Sequence[int | BaseException]
+        if generate is not None:
+            calls = (generate(f"number {number}", folder and folder / f"{number}") for number in range(orders))
+            sizes = await asyncio.gather(*calls, return_exceptions=True)
+        else:
+            assert folder
+            sizes = await batch_of_ours(base_url, in_flight, orders, folder)
         wall, cpu = time.perf_counter() - started, time.process_time() - before
     images = [size for size in sizes if isinstance(size, int)]
     return {

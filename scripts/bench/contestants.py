@@ -44,6 +44,16 @@ async def ours_aiohttp(base_url: str, in_flight: int) -> AsyncIterator[Generate]
         yield generate
 
 
+async def batch_of_ours(base_url: str, in_flight: int, orders: int, out: Path) -> list[int]:
+    """Get all images as one batch, which keeps its state. Returns their sizes."""
+    from aimlapi_images import ImageClient
+    from aimlapi_images.batch import run_batch
+
+    jobs = ({"id": str(number), "prompt": f"number {number}"} for number in range(orders))
+    async with ImageClient("key", base_url=base_url, max_concurrency=in_flight) as client:
+        return [result.bytes async for result in run_batch(client, jobs, out=out) if result.bytes is not None]
+
+
 @asynccontextmanager
 async def openai(base_url: str, in_flight: int, **settings: Any) -> AsyncIterator[Generate]:
     import httpx
@@ -169,6 +179,8 @@ def limited(image: Callable[[str], Awaitable[bytes]], in_flight: int) -> Generat
 
     return generate
 
+
+BATCH = "ours, as a batch"
 
 CONTESTANTS: dict[str, Callable[[str, int], AbstractAsyncContextManager[Generate]]] = {
     "ours": ours,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from bench.contestants import BATCH
 from bench.running import Cell
 from bench.server_models import AtRandom, BrownOut, Server, Situation, TokenBucket, ideal
 
@@ -37,6 +38,10 @@ QUICK = (
 # Orders of one pixel, to measure the cost of an order without its image. (orders, in flight, who, rounds)
 FULL_GATHERS = ((5000, 16, OURS_AND_OPENAI, 1), (5000, 200, OURS_AND_OPENAI, 1))
 QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
+
+# Small images in files, each with a plain call and as a batch. (orders, megabytes, in flight, rounds)
+FULL_BATCHES = ((2000, 0.02, 16, 3),)
+QUICK_BATCHES = ((500, 0.02, 10, 1),)
 
 # Servers that refuse orders with 429, by their names in paths: what they do, and the laboratory's model.
 LIMITS: dict[str, tuple[str, Callable[[], Server]]] = {
@@ -106,6 +111,22 @@ def gather_cells(quick: bool) -> list[Cell]:
     return [
         Cell(f"{orders:,} orders at once, {in_flight} in flight", "b64-0-1", orders, in_flight, False, who, rounds)
         for orders, in_flight, who, rounds in (QUICK_GATHERS if quick else FULL_GATHERS)
+    ]
+
+
+def batch_cells(quick: bool) -> list[Cell]:
+    """The cells that measure what a batch costs in addition to its images."""
+    return [
+        Cell(
+            f"batch of {orders:,} images of {size:g} MB, {in_flight} in flight",
+            f"b64-{round(size * 1e6)}-{in_flight}",
+            orders,
+            in_flight,
+            True,
+            ("ours", BATCH),
+            rounds,
+        )
+        for orders, size, in_flight, rounds in (QUICK_BATCHES if quick else FULL_BATCHES)
     ]
 
 

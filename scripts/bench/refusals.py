@@ -41,7 +41,7 @@ tells an observer, and the log, when the mode changes.
 
 ## Measured in virtual time
 
-[Models of servers](../scripts/bench/server_models.py) get all orders at once. *Ideal* is the
+Models of servers (`scripts/bench/server_models.py`) get all orders at once. *Ideal* is the
 time in seconds of a client that knows when the server admits; *ours* and *plain* are multiples of it. *Plain* are the
 retries of the OpenAI SDK without a limit of attempts: without a `Retry-After`, they never end at a free tier's limit.
 The longest wait is that of any order from its first attempt until it is admitted, in seconds. All numbers are means of

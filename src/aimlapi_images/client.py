@@ -90,7 +90,8 @@ class ImageClient:
         budget: How much all orders of this client may cost together; any amount if `None`.
         observer: An async function that is called with each event of each order, and awaited before the order
             goes on: the download begins when it returns from `Generated`.
-        transport: Carries requests to the API: any `httpx.AsyncBaseTransport`, such as the emulator's.
+        transport: Carries requests to the API: any `httpx.AsyncBaseTransport`, such as the emulator's. The default
+            uses the proxies of the environment. As in httpx, `NO_PROXY` lists hosts and domains, not `10.0.0.0/8`.
         download_transport: Carries downloads of image URLs; `transport` if `None`.
         headers: Sent with every request to the API, but not with downloads.
 

@@ -425,6 +425,7 @@ PROXIES = [
     ({"ALL_PROXY": "http://p:1", "NO_PROXY": "a.example:8080"}, "http://a.example:8081", "http://p:1"),
     ({"ALL_PROXY": "http://p:1", "NO_PROXY": "ample"}, "http://a.example", "http://p:1"),
     ({"ALL_PROXY": "http://p:1", "NO_PROXY": "::1"}, "http://[::1]:80", None),
+    ({"ALL_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http://10.1.2.3", "http://p:1"),
     ({}, "http://a.example", None),
 ]
 

@@ -146,6 +146,7 @@ async def test_a_failed_download_keeps_the_url_and_never_generates_again(
     [
         ("ftp://cdn.example/a.png", "ftp://cdn.example is not https"),
         ("http://169.254.169.254/latest", "is not https"),
+        ("http://127.0.0.1:8000/a.png", "is not https"),
         ("/relative.png", "a URL without a scheme is not https"),
         ("https://cdn.example:port/a.png", "InvalidURL"),
     ],

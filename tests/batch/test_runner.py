@@ -25,7 +25,7 @@ from aimlapi_images import (
 from aimlapi_images.batch import BatchStarted, JobEnded, Status, Throttled, run_batch
 from aimlapi_images.batch.store import folder
 from aimlapi_images.emulator import RunningEmulator
-from batches import Ran, exported, jobs, query, run
+from batches import exported, jobs, query, run
 from conftest import KEY, PIXEL_ANSWER, Script
 
 
@@ -266,16 +266,9 @@ async def test_a_fatal_error_stops_new_jobs_and_lets_paid_ones_arrive(
 ) -> None:
     fast_emulator.configure(latency=10.0)
     wanted = jobs(*(f"job-{number}" for number in range(100)))
-    ran = Ran()
 
-    async def fail_soon() -> None:
-        await in_flight(fast_emulator, 10)
-        fast_emulator.fail(fault)
-
-    failing = asyncio.create_task(fail_soon())
     with pytest.raises(errors.APIStatusError) as caught:
-        ran = await run(fast_client, wanted, tmp_path)
-    await failing
+        await run(fast_client, wanted, tmp_path, each=lambda: fast_emulator.fail(fault))
 
     ran = caught.value.ran  # type: ignore[attr-defined]
     assert set(ran.statuses.values()) == {"done"}
@@ -352,6 +345,7 @@ async def test_a_cancelled_batch_lists_what_may_be_billed(
     again = await run(fast_client, jobs(*"abc"), tmp_path)
 
     assert again.ended.counts == {Status.UNKNOWN: 3}
+    assert again.ended.reasons == [(Status.UNKNOWN, "BatchError: the run ended while the request was open", 3)]
     assert again.results == {}
 
 

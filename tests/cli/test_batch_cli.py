@@ -44,7 +44,7 @@ def test_it_makes_all_images_and_sums_up(capsys: pytest.CaptureFixture[str]) -> 
     assert err.startswith("2 jobs (2 pending); 2 to do, into ")
     assert sorted(path.name for path in Path("out").glob("*.png")) == ["fox.png", "owl.png"]
     assert sorted(path.name for path in Path("out").iterdir() if path.suffix != ".png") == [
-        *("batch.lock", "batch.sqlite", "results.jsonl"),
+        *(".thumbnails", "batch.lock", "batch.sqlite", "index.html", "results.jsonl"),
     ]
 
 
@@ -62,7 +62,7 @@ def test_what_failed_is_grouped_and_says_what_to_do(
     assert {line.partition(":")[0] for line in lines[1:3]} == {"  1 refused", "  1 unknown"}
     assert lines[3:] == [
         "1 may have been billed; to find out: aimlapi-images reconcile out",
-        "1 were refused and cost nothing; to try them again, add --retry-refused",
+        "1 refused at no cost; to try again, add --retry-refused",
         "to go on: aimlapi-images batch jobs.csv --out out",
     ]
     assert "refused: HTTP 400" in err
@@ -165,7 +165,7 @@ def test_a_budget_is_for_all_runs(capsys: pytest.CaptureFixture[str], fast_emula
     assert (first[0], second[0], third[0]) == (5, 5, 0)
     assert "3 of 6 done, $0.1020 spent" in first[1]
     assert "stopped early: not sent: it would exceed the budget of $0.1100" in first[1]
-    assert "3 are still to be sent" in second[1]
+    assert "3 still to be sent" in second[1]
     assert fast_emulator.billed == 6
 
 

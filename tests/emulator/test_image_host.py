@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from aimlapi_images import ImageClient, RetryPolicy, emulator, errors
+from aimlapi_images import ImageClient, emulator
 from aimlapi_images.emulator import RunningEmulator
 
 BODY = {"model": "openai/gpt-image-1-5", "prompt": "A fox"}
@@ -39,10 +39,13 @@ def test_images_are_on_a_port_of_their_own(running: RunningEmulator, url: str) -
     assert api_there.json()["message"] == "This is the image host, which has images only."
 
 
-async def test_the_client_refuses_images_from_another_port(running: RunningEmulator) -> None:
-    async with ImageClient("any-key", base_url=running.base_url, retry=RetryPolicy(attempts=1)) as client:
-        with pytest.raises(errors.DownloadError, match="is not https"):
-            await client.generate("A fox")
+async def test_the_client_fetches_images_from_there(running: RunningEmulator) -> None:
+    async with ImageClient("any-key", base_url=running.base_url) as client:
+        image = await client.generate("A fox")
+
+    assert image.format == "png"
+    assert image.url is not None
+    assert not image.url.startswith(running.base_url)
 
 
 def test_an_entity_tag_saves_the_download(url: str) -> None:

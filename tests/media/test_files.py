@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from aimlapi_images.media.files import free_name, free_number, open_part, write_whole
-from conftest import PIXEL
+from conftest import KEY, PIXEL
+from misbehaving import MisbehavingServer, Reply
 
 
 @pytest.fixture
@@ -69,6 +75,49 @@ def test_temporary_files_are_hidden_and_named_after_the_package(tmp_path: Path) 
     file.close()
 
     assert re.fullmatch(r"\.aimlapi-images-[0-9a-f]{16}\.part", path.name)
+
+
+ORDER = """
+import asyncio, sys
+from aimlapi_images import ImageClient
+
+async def main(key, base_url, path):
+    async with ImageClient(key, base_url=base_url) as client:
+        await client.generate("x", to=path)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+HALF = b'HTTP/1.1 200 OK\r\n\r\n{"data": [{"b64_json": "' + base64.b64encode(PIXEL[:40] + bytes(2**21))
+
+
+def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    with (
+        MisbehavingServer([Reply([HALF], end="hang")]) as server,
+        subprocess.Popen([sys.executable, "-c", ORDER, KEY, server.origin, str(tmp_path / "fox")]) as process,
+    ):
+        while process.poll() is None and not list(tmp_path.iterdir()):
+            time.sleep(0.01)
+        process.kill()
+    (left,) = tmp_path.iterdir()
+    fresh = Path(shutil.copy(left, tmp_path / ".aimlapi-images-0123456789abcdef.part"))
+    foreign = [tmp_path / name for name in (".aimlapi-images-notes.part", ".other.part", left.name[1:])]
+    for path in (left, *foreign):
+        path.touch()
+        os.utime(path, (0, time.time() - 25 * 3600))
+
+    write_whole(tmp_path / "trex.png", PIXEL)
+
+    assert set(tmp_path.iterdir()) == {fresh, *foreign, tmp_path / "trex.png"}
+
+
+def test_a_leftover_that_cannot_be_removed_does_no_harm(tmp_path: Path) -> None:
+    left = tmp_path / ".aimlapi-images-0123456789abcdef.part"
+    left.mkdir()
+    os.utime(left, (0, 0))
+
+    write_whole(tmp_path / "trex.png", PIXEL)
+
+    assert set(tmp_path.iterdir()) == {left, tmp_path / "trex.png"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

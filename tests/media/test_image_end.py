@@ -47,7 +47,7 @@ def with_chunks(*chunks: bytes) -> bytes:
 
 FILES: dict[str, Callable[[], bytes]] = {
     "PNG": lambda: saved("PNG"),
-    "PNG with 1,000 chunks": lambda: with_chunks(*[chunk(b"teXt", b"x")] * 1000),
+    "PNG with 150 chunks": lambda: with_chunks(*[chunk(b"teXt", b"x")] * 150),
     "PNG that holds a PNG": lambda: with_chunks(chunk(b"caBX", PIXEL)),
     "JPEG": lambda: saved("JPEG"),
     "progressive JPEG": lambda: saved("JPEG", progressive=True),

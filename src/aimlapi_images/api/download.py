@@ -11,7 +11,7 @@ from aimlapi_images.api.auth import origin
 from aimlapi_images.api.exchange import BodySlots, describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
-from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded
+from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded, is_loopback
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.formats import IncompleteImageError
 from aimlapi_images.media.json_values import shorten, shorten_url
@@ -29,7 +29,8 @@ class Downloader:
 
     Args:
         http: A client that sends neither the key nor cookies.
-        api_url: The API's address. Images at the same origin may come over plain HTTP.
+        api_url: The API's address. Images at the same origin may come over plain HTTP. An API on this machine, such as
+            the emulator, may also name other ports of it, but no redirect leads there.
         max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
     """
@@ -38,6 +39,7 @@ class Downloader:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
+        self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def fetch(self, url: str, sinks: SinkSet) -> Sink | Failure:
@@ -53,10 +55,10 @@ class Downloader:
             return _failure(error, url, part)
 
     async def _fetch(self, url: httpx.URL, sink: Sink) -> None:
-        for _ in range(1 + MAX_REDIRECTS):
-            request = self._http.build_request(
-                "GET", url, headers={"Accept-Encoding": "identity"}, extensions=self._guard(url)
-            )
+        for redirects in range(1 + MAX_REDIRECTS):
+            local = not redirects and (url.scheme, url.host) == ("http", self._this_machine)
+            guard = {} if local else self._guard(url)
+            request = self._http.build_request("GET", url, headers={"Accept-Encoding": "identity"}, extensions=guard)
             response = await self._http.send(request, stream=True, follow_redirects=False)
             try:
                 if response.next_request is not None:

@@ -31,6 +31,14 @@ def is_public(address: IPAddress) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_host(url: httpx.URL) -> None:
     """Raise an `UntrustedURLError` if the host is an address that is not public."""
     try:

@@ -23,7 +23,7 @@ from aimlapi_images.batch.models import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from aimlapi_images.batch.reconciliation import Reconciled
     from aimlapi_images.client import ImageClient
@@ -148,15 +148,20 @@ def show_lines(tally: Tally, out: Any = None) -> Callable[[BatchEvent], None]:
 
 
 class Live:
-    """A display of one bar and one line, drawn by Rich, below which lines scroll. Use it as `with`."""
+    """A display of one bar and one line, drawn by Rich, above which lines scroll. Use it as `with`.
 
-    def __init__(self, tally: Tally) -> None:
+    Args:
+        tally: What it shows.
+        console: Where it is drawn; standard error by default.
+    """
+
+    def __init__(self, tally: Tally, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
         self._tally = tally
-        self._console = Console(stderr=True)
-        self._live = RichLive(get_renderable=self._render, console=self._console, refresh_per_second=4)
+        self._console = console or Console(stderr=True)
+        self._live = RichLive(get_renderable=self.render, console=self._console, refresh_per_second=4)
         self._lines = show_lines(tally, self)
 
     def __enter__(self) -> Live:
@@ -178,7 +183,8 @@ class Live:
     def flush(self) -> None:
         """Do nothing."""
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """The bar and the line as they are now."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -216,11 +222,11 @@ def settled(found: Reconciled) -> Iterator[str]:
 
 
 _NEXT: Final = {
-    Status.GENERATED: ("are paid for, and are fetched next time", ""),
-    Status.PENDING: ("are still to be sent", ""),
-    Status.FAILED: ("failed and cost nothing; the next run tries them again", ""),
-    Status.REFUSED: ("were refused and cost nothing; to try them again, add", " --retry-refused"),
-    Status.LOST: ("are paid for and lost; to make them again, and pay again, add", " --retry-lost"),
+    Status.GENERATED: ("paid for; the next run fetches the image", ""),
+    Status.PENDING: ("still to be sent", ""),
+    Status.FAILED: ("failed at no cost; the next run tries again", ""),
+    Status.REFUSED: ("refused at no cost; to try again, add", " --retry-refused"),
+    Status.LOST: ("paid for and lost; to make again, and pay again, add", " --retry-lost"),
 }
 
 

@@ -36,7 +36,7 @@ def read_results(out: str | os.PathLike[str]) -> Iterator[JobResult]:
     Raises:
         BatchError: There is no batch in this folder, or its state is damaged.
     """
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(stored(absolute(as_path(out, "out")))) as state:
         yield from map(JobResult.from_row, state.results())
 
 
@@ -56,7 +56,7 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
         InvalidRequestError: The format is not known, or the file cannot be written.
     """
     path = as_path(to, "to")
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(stored(absolute(as_path(out, "out")))) as state:
         try:
             write_results(state, path, format)
         except OSError as error:
@@ -66,7 +66,7 @@ def export_results(out: str | os.PathLike[str], to: str | os.PathLike[str], *, f
 
 def print_export(out: str | os.PathLike[str], format_: str, file: TextIO) -> None:
     """Write the results of a batch to an open text file, as `jsonl` or `csv`."""
-    with closing(_state(absolute(as_path(out, "out")))) as state:
+    with closing(stored(absolute(as_path(out, "out")))) as state:
         print_results(state, format_, file)
 
 
@@ -75,12 +75,17 @@ def budget_left(out: str | os.PathLike[str], usd: float) -> Budget:
     folder = absolute(as_path(out, "out"))
     if not (folder / STATE).exists():
         return Budget(usd=usd)
-    with closing(_state(folder)) as state:
+    with closing(stored(folder)) as state:
         (spent, unpriced), dearest = state.spending(), state.dearest_attempt()
         return Budget(usd=max(0.0, usd - spent - unpriced * (dearest or 0.0)), order_usd=dearest)
 
 
-def _state(out: Path) -> State:
+def stored(out: Path) -> State:
+    """Open the state of a folder to read it, also while a batch runs.
+
+    Raises:
+        BatchError: There is no batch in this folder, or its state is damaged.
+    """
     if not (out / STATE).exists():
         raise BatchError(f"{out} is not the folder of a batch: there is no {STATE} in it")
     return State(out / STATE, readonly=True)

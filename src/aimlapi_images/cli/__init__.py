@@ -27,6 +27,7 @@ from aimlapi_images.cli.account import balance, logs
 from aimlapi_images.cli.batch import batch, reconcile, results
 from aimlapi_images.cli.edit import edit
 from aimlapi_images.cli.emulator import emulator
+from aimlapi_images.cli.gallery import gallery
 from aimlapi_images.cli.generate import generate
 from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, Signals, complain, flush, tell
 
@@ -109,3 +110,4 @@ command.add_command(emulator)
 command.add_command(batch)
 command.add_command(reconcile)
 command.add_command(results)
+command.add_command(gallery)

@@ -17,6 +17,7 @@ import click
 
 from aimlapi_images.cli.emulator import base_url_option, emulated, emulator_option
 from aimlapi_images.cli.fields import field_options, named_value
+from aimlapi_images.cli.gallery import write_after_batch
 from aimlapi_images.cli.process import FAILED, INTERRUPTED, USAGE, complain, drain_on_signals, fail, run
 from aimlapi_images.orders import schema
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 STOPPED: Final = 5
 
 _RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order")
+_GRACE: Final = "An attempt that is older, and that the log does not list, counts as never received."
 _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library.")
 
 
@@ -52,12 +54,15 @@ _transport = click.option("--transport", type=click.Choice(["httpx", "aiohttp"])
 @click.option("--skip-invalid", is_flag=True, help="Leave out invalid jobs, instead of refusing all.")
 @click.option("--adopt", is_flag=True, help="Take images in the folder for made, if its state is lost.")
 @click.option("--verify", is_flag=True, help="Read all images that are there, and compare them.")
+@click.option("--no-gallery", is_flag=True, help="Write no gallery (index.html) at the end.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
 @base_url_option
 @_transport
 @emulator_option
-def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> int:
+def batch(
+    jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool, no_gallery: bool, **options: Any
+) -> int:
     """Make an image for each job in JOBS: a .txt, .csv or .jsonl file, or - for standard input.
 
     Run the same command again to go on after any interruption. Without JOBS, the stored jobs of the folder are carried
@@ -95,6 +100,8 @@ def batch(jobs: str | None, out: Path, quiet: bool, as_json: bool, dry_run: bool
     if not as_json and work.ended is not None and (code or not quiet):
         for line in summary(work.ended, shlex.quote(str(out)), _command()):
             click.echo(line)
+    if work.ended is not None and tally.total and not no_gallery:
+        write_after_batch(out, quiet=quiet or as_json)
     return code
 
 
@@ -201,14 +208,7 @@ def _command() -> str:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=900.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="An attempt that is older, and that the log does not list, counts as never received.",
-)
+@click.option("--grace", type=click.FloatRange(0), default=900.0, show_default=True, metavar="SECONDS", help=_GRACE)
 @base_url_option
 @_transport
 @emulator_option

@@ -104,8 +104,7 @@ def serve(
         app: The application, such as `create_app(latency=1)`; one with the settings if `None`.
         port: The port; 0 for a free one.
         host: The address to listen at, such as `::1`.
-        image_port: A port of its own for the image host, 0 for a free one; the same port if `None`. `ImageClient`
-            refuses images from there, as they come over plain HTTP from another origin.
+        image_port: A port of its own for the image host, 0 for a free one; the same port if `None`.
         **settings: See `Settings`.
 
     Raises:

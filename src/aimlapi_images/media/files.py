@@ -10,11 +10,15 @@ import re
 import secrets
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from aimlapi_images.media.formats import format_of, with_extension
 
 _MAX_STEM_LENGTH = 60
+_STALE_SECONDS: Final = 24 * 3600
+_PARTS: Final = f".aimlapi-images-{'[0-9a-f]' * 16}.part"
 # Windows devices, whatever the extension.
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 
@@ -68,11 +72,30 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def open_part(folder: Path) -> tuple[Path, io.FileIO]:
-    """Create a temporary file in the folder of its target, and open it unbuffered for writing and reading."""
-    # Named after this package, so that leftovers of a killed process can be told from other programs' files.
+    """Create a temporary file in the folder of its target, and open it unbuffered for writing and reading.
+
+    It is named after this package, so that leftovers of killed processes can be told from other programs' files. The
+    first one in a folder removes those.
+    """
     part = folder / f".aimlapi-images-{secrets.token_hex(8)}.part"
     # Not with `tempfile`, whose files only their owner may read: an image follows the umask.
-    return part, part.open("x+b", buffering=0)
+    file = part.open("x+b", buffering=0)
+    _remove_stale(folder)
+    return part, file
+
+
+@lru_cache(maxsize=1_000)  # once for each folder: it may have many files
+def _remove_stale(folder: Path) -> None:
+    """Remove the temporary files in which nothing was written for a day.
+
+    No download or answer pauses for so long. If a process was suspended meanwhile, it still has the file open: its
+    order ends with a `NotSavedError`, which has the image.
+    """
+    for path in folder.glob(_PARTS):
+        with suppress(OSError):
+            # The folder's time is that of the file just created in it: this machine's clock may differ from a server's.
+            if folder.stat().st_mtime - path.lstat().st_mtime > _STALE_SECONDS:
+                path.unlink()
 
 
 def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:

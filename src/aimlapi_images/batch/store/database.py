@@ -54,12 +54,13 @@ class Database:
         self.new_folders: set[Path] = set()
         self.is_full: bool = False
         try:
-            name = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}" if path else ":memory:"
+            # Not `ro`: such a connection leaves the files of the journal behind.
+            name = f"{path.as_uri()}?mode={'rw' if readonly else 'rwc'}" if path else ":memory:"
             self.db: sqlite3.Connection = sqlite3.connect(
                 name, isolation_level=None, check_same_thread=False, timeout=30, uri=True
             )
             self.db.row_factory = sqlite3.Row
-            for setting in () if readonly else _SETTINGS:
+            for setting in ("query_only = ON",) if readonly else _SETTINGS:
                 self.db.execute(f"PRAGMA {setting}")
             self._open()
             self._file = path and path.stat().st_ino

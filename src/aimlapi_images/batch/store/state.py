@@ -35,8 +35,11 @@ class State(Database):
 
     def recover(self) -> None:
         """Record that what a killed run left open has an unknown outcome."""
-        self.db.execute("UPDATE attempts SET outcome = 'unknown' WHERE outcome = 'sent'")
-        self.db.execute("UPDATE jobs SET status = 'unknown' WHERE status = 'sent'")
+        for table, column in (("attempts", "outcome"), ("jobs", "status")):
+            self.db.execute(
+                f"UPDATE {table} SET {column} = 'unknown', error_class = 'BatchError', "  # noqa: S608
+                f"error_message = 'the run ended while the request was open' WHERE {column} = 'sent'"
+            )
 
     def end_run(self, run: int, stopped: str | None) -> None:
         self.db.execute("UPDATE runs SET ended = ?, stopped = ? WHERE run = ?", (utc_now(), stopped, run))
@@ -98,7 +101,7 @@ class State(Database):
         """An attempt is about to be sent, and may be billed from now on."""
         start = "INSERT INTO attempts (job, request_id, sent) VALUES (?, ?, ?)"
         self.db.execute(start, (job, request_id, utc_now()))
-        self.change_job(job, status=Status.SENT)
+        self.change_job(job, status=Status.SENT, error_class=None, error_message=None)
 
     def attempt_ends(self, job: int, request_id: str, outcome: str, error: ImageError, status: Status) -> None:
         """An attempt failed."""
@@ -143,6 +146,15 @@ class State(Database):
         if job is None:
             return self.db.execute("SELECT * FROM results ORDER BY job")
         return self.db.execute("SELECT * FROM results WHERE job = ?", (job,))
+
+    def number_of_jobs(self) -> int:
+        return int(self.db.execute("SELECT count(*) FROM jobs").fetchone()[0])
+
+    def images(self, job: int) -> list[StoredImage]:
+        """The files of a job."""
+        columns = ", ".join(field.name for field in attrs.fields(StoredImage))
+        rows = self.db.execute(f"SELECT {columns} FROM files WHERE job = ? ORDER BY number", (job,))  # noqa: S608
+        return [StoredImage(*row) for row in rows]
 
     def counts(self, run: int) -> dict[Status, int]:
         """Number of jobs of a run by status."""

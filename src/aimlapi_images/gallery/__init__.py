@@ -1,0 +1,27 @@
+"""A batch to look at: one HTML page for a folder, and grids of images in a notebook.
+
+write_gallery("images")                    # images/index.html
+grid(images)                               # as the last line of a notebook's cell
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aimlapi_images.gallery.notebook import Grid, grid
+    from aimlapi_images.gallery.page import write_gallery
+
+_HOMES = {"Grid": "notebook", "grid": "notebook", "write_gallery": "page"}
+
+__all__ = ["Grid", "grid", "write_gallery"]
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
