@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from bench import plans, tables
-from bench.running import Cell, Figures, measure, server, start_times
+from bench.running import Cell, Figures, measure, measure_once, server, start_times
 from bench.tables import Table, ratio
 
 COLUMNS = (
@@ -72,9 +72,9 @@ def every_table(quick: bool, only: str, results: list[tuple[str, dict[str, Figur
         for cell in plans.batch_cells(quick):
             if only in cell.label:
                 yield batch_table(cell.label, measure(cell, address))
-        limited = [(cell, ideal) for cell, ideal in plans.limited_cells(quick) if only in cell.label]
-        for cell, ideal in limited:
-            yield limited_table(cell, ideal, address)
+        for cell, shortest in plans.limited_cells(quick):
+            if only in cell.label:
+                yield limited_table(cell, shortest, address)
 
 
 def starts_table(rounds: int, address: str) -> Table:
@@ -122,16 +122,17 @@ def batch_table(label: str, found: dict[str, Figures]) -> Table:
     return Table(label, ("", "CPU per image", "to asyncio.gather", "images per second", "peak memory"), rows)
 
 
-def limited_table(cell: Cell, ideal: float, address: str) -> Table:
-    """Far more orders at once than the server's rate limit admits, and how many were lost."""
+def limited_table(cell: Cell, shortest: float, address: str) -> Table:
+    """More orders than the server admits: how many were lost, and the server's count of refusals and seconds."""
     rows = []
     for who in cell.who:
-        httpx.get(f"http://{address}/refused", trust_env=False)
-        (each,) = measure(cell._replace(who=[who]), address).values()
-        refused = httpx.get(f"http://{address}/refused", trust_env=False).text
-        lost = cell.orders - each["images"]
-        rows.append((who, f"{lost:.0f}", refused, ratio(each["wall"], ideal), f"{each['cpu_ms']:.2f} ms"))
-    return Table(cell.label, ("", "lost", "429s", "time to the optimum", "CPU per order"), rows)
+        httpx.get(f"http://{address}/report", trust_env=False)
+        found = measure_once(cell, who, address)
+        report = httpx.get(f"http://{address}/report", trust_env=False).json()
+        lost = cell.orders * cell.clients - sum(each["images"] for each in found)
+        cpu = sum(each["cpu_ms"] for each in found) / cell.clients
+        rows.append((who, f"{lost:.0f}", f"{report['refused']}", ratio(report["seconds"], shortest), f"{cpu:.2f} ms"))
+    return Table(cell.label, ("", "lost", "refusals", "time to the ideal", "CPU per order"), rows)
 
 
 if __name__ == "__main__":

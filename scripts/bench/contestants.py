@@ -9,7 +9,8 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def batch_of_ours(base_url: str, in_flight: int, orders: int, out: Path) -
 
 
 @asynccontextmanager
-async def openai(base_url: str, in_flight: int, *, http_client: Any = None) -> AsyncIterator[Generate]:
+async def openai(base_url: str, in_flight: int, **settings: Any) -> AsyncIterator[Generate]:
     import httpx
     from openai import AsyncOpenAI
 
@@ -63,7 +64,7 @@ async def openai(base_url: str, in_flight: int, *, http_client: Any = None) -> A
 
     async with (
         httpx.AsyncClient(limits=httpx.Limits(max_connections=None)) as downloads,
-        AsyncOpenAI(api_key="key", base_url=f"{base_url}/v1", http_client=http_client) as client,
+        AsyncOpenAI(api_key="key", base_url=f"{base_url}/v1", **settings) as client,
     ):
 
         async def image(prompt: str) -> bytes:
@@ -181,11 +182,12 @@ def limited(image: Callable[[str], Awaitable[bytes]], in_flight: int) -> Generat
 
 BATCH = "ours, as a batch"
 
-CONTESTANTS = {
+CONTESTANTS: dict[str, Callable[[str, int], AbstractAsyncContextManager[Generate]]] = {
     "ours": ours,
     "ours, aiohttp": ours_aiohttp,
     "openai": openai,
     "openai, aiohttp": openai_aiohttp,
+    "openai, endless retries": partial(openai, max_retries=10**6),
     "httpx": plain_httpx,
     "aiohttp": plain_aiohttp,
     "raw socket": raw_socket,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Literal
 
@@ -18,13 +17,12 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import RateLimitError
-from bench.server_models import AtRandom, FreeTier, Situation
+from bench.server_models import AtRandom, Situation, ideal
 from virtual_time import run_in_virtual_time
 
 Who = Literal["ours", "plain", "oracle"]
 
 TRAVEL: Final = (0.01, 0.03)  # seconds to the server, and back
-POLL: Final = 0.02  # seconds between questions of the oracle
 
 
 @attrs.define
@@ -99,32 +97,9 @@ def run(
         result.seconds = asyncio.get_running_loop().time()
 
     if who == "oracle":
-        return _ideal(situation, seconds, at_once)
+        return Run(seconds=ideal(situation, seconds + 2 * sum(TRAVEL) / len(TRAVEL), at_once))
     run_in_virtual_time(main())
     result.refusals = len(result.refused)
-    return result
-
-
-def _ideal(situation: Situation, seconds: float, at_once: int) -> Run:
-    """The same orders, sent by someone who knows when the server admits the next one."""
-    server, result = situation.server(), Run()
-    ends: deque[float] = deque()
-    now = 0.0
-    for _ in range(situation.orders * situation.clients):
-        while True:
-            while ends and ends[0] <= now + 1e-9:
-                ends.popleft()
-            if len(ends) >= at_once * situation.clients:
-                now = ends[0]
-            elif server.admits(now, len(ends)):
-                break
-            elif isinstance(server, FreeTier):
-                return result
-            elif not isinstance(server, AtRandom):
-                now += POLL
-        result.accepted.append(now)
-        ends.append(now + seconds + 2 * sum(TRAVEL) / len(TRAVEL))
-        result.seconds = ends[-1]
     return result
 
 
@@ -134,7 +109,7 @@ Client = Callable[[Callable[[float], Awaitable["Failure | str"]]], Awaitable["Fa
 def ours(at_once: int, chance: random.Random) -> Client:
     """A client with the real throttle and the real retry loop."""
     policy = RetryPolicy()
-    throttle = Throttle(policy, at_once, chance=chance.random)
+    throttle = Throttle(policy, at_once)
     retry = Retry(policy, chance=chance.random)
 
     async def order(attempt: Callable[[float], Awaitable[Failure | str]]) -> Failure | str:

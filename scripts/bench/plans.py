@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from bench.contestants import BATCH
 from bench.running import Cell
+from bench.server_models import AtRandom, BrownOut, Server, Situation, TokenBucket, ideal
 
 ALL = ("ours", "ours, aiohttp", "openai", "openai, aiohttp", "httpx", "aiohttp", "raw socket")
 OURS_AND_OPENAI = ("ours", "ours, aiohttp", "openai", "openai, aiohttp")
 PAIR = ("ours", "openai")
+REFUSED = ("ours", "openai", "openai, endless retries")
 
 # (form, megabytes, in flight, orders, saved, who, rounds). The number of orders is a multiple of those in flight.
 FULL = (
@@ -38,9 +43,33 @@ QUICK_GATHERS = ((1000, 16, PAIR, 1), (1000, 200, PAIR, 1))
 FULL_BATCHES = ((2000, 0.02, 16, 3),)
 QUICK_BATCHES = ((500, 0.02, 10, 1),)
 
-# A server that answers with 429. (orders, in flight, orders per second, burst, seconds per order)
-FULL_LIMITS = ((500, 200, 20, 20, 1.0), (5000, 400, 200, 200, 1.0))
-QUICK_LIMITS = ((60, 60, 20, 20, 1.0),)
+# Servers that refuse orders with 429, by their names in paths: what they do, and the laboratory's model.
+LIMITS: dict[str, tuple[str, Callable[[], Server]]] = {
+    "none": ("nothing refused", Server),
+    "bucket": ("20 a second admitted, burst 20", TokenBucket),
+    "fast": ("200 a second admitted, burst 200", partial(TokenBucket, rate=200.0, burst=200.0)),
+    "leaky": ("10 a second admitted, no burst", partial(TokenBucket, rate=10.0, burst=1.0)),
+    "random": ("1 of 11 refused at random", AtRandom),
+    "outage": ("all refused for 30 s", BrownOut),
+    "blink": ("all refused for 3 s", partial(BrownOut, over=6.0)),
+}
+# (name, orders, in flight, seconds per order, processes): orders and those in flight are of each process.
+FULL_LIMITS = (
+    ("bucket", 500, 200, 1.0, 1),
+    ("fast", 5000, 400, 1.0, 1),
+    ("leaky", 150, 16, 0.5, 1),
+    ("none", 300, 16, 0.5, 1),  # to compare the next one with
+    ("random", 300, 16, 0.5, 1),
+    ("outage", 400, 16, 0.5, 1),
+    ("bucket", 125, 16, 0.5, 4),
+)
+QUICK_LIMITS = (
+    ("bucket", 60, 60, 1.0, 1),
+    ("leaky", 30, 16, 0.5, 1),
+    ("random", 60, 16, 0.5, 1),
+    ("blink", 150, 16, 0.5, 1),
+    ("bucket", 20, 16, 0.5, 4),
+)
 
 # Programs to time. ADDRESS is replaced by the server's address.
 STARTS = {
@@ -102,19 +131,12 @@ def batch_cells(quick: bool) -> list[Cell]:
 
 
 def limited_cells(quick: bool) -> list[tuple[Cell, float]]:
-    """The cells with a rate limit, each with the shortest possible time in seconds."""
-    return [
-        (
-            Cell(
-                f"{orders:,} orders, {rate} per second admitted (burst {burst}, {seconds:g} s each)",
-                f"limited-{rate}-{burst}-{seconds}",
-                orders,
-                in_flight,
-                False,
-                PAIR,
-                1,
-            ),
-            (orders - burst) / rate + seconds,
-        )
-        for orders, in_flight, rate, burst, seconds in (QUICK_LIMITS if quick else FULL_LIMITS)
-    ]
+    """The cells with a server that refuses orders, each with the shortest possible time in seconds."""
+    cells = []
+    for name, orders, in_flight, seconds, clients in QUICK_LIMITS if quick else FULL_LIMITS:
+        title, server = LIMITS[name]
+        by = f" by each of {clients} processes" if clients > 1 else ""
+        label = f"Refused orders: {title}; {orders:,} orders of {seconds:g} s{by}, {in_flight} in flight"
+        cell = Cell(label, f"limited-{name}-{seconds}", orders, in_flight, False, REFUSED, 1, clients)
+        cells.append((cell, ideal(Situation(label, server, orders, clients), seconds, in_flight)))
+    return cells

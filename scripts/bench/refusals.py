@@ -29,9 +29,10 @@ say which. What tells them apart is whether refusals become rarer when the clien
 2. The first refusal halves the pace for a moment. The pace then returns to the rate that the API admitted, stays near
    it, and rises ever faster. If refusals come only above that rate, the limit is the client's, and each costs a tenth.
 3. Refusals below that rate lead to a second, measured cut. If they stay frequent nevertheless, slowing down does not
-   help: the cuts are undone, and that share of refusals is tolerated. Only refusals in excess of it count from then on.
-4. If nothing, or hardly any of the last 8 attempts, is admitted, all orders pause: for the `Retry-After`, or for
-   0.5 s and longer each time, up to 6 s. Then one order probes.
+   help: the rate before the cuts is restored, and that share of refusals is tolerated. Only refusals in excess of it
+   count from then on.
+4. If nothing, or hardly any of the latest attempts, is admitted, all orders pause: for the `Retry-After`, or for 0.5 s
+   and longer each time, up to 6 s. Then one order probes.
 
 A refused order itself always waits for the `Retry-After`, keeps its place in the queue, and is sent again any number of
 times. After more than 120 s, or a free-tier limit, all fail at once. `max_concurrency` and `requests_per_minute` always
@@ -51,7 +52,7 @@ REMARKS: Final = """## What is not ideal
 
 - Finding out that slowing down does not help takes about 30 orders, so a short job on an API that refuses 1 of 11 at
   random takes about 1.3 times as long as one without refusals, and in the worst of 40 runs 1.7 times. At 1 of 3, it is
-  1.8 times, and 2.8 in the worst of 20 runs.
+  1.9 times, and 3.0 in the worst of 40 runs.
 - Slots that only open when a generation ends are found by trying: with 26 s a generation, one probe every few seconds.
 - Clients that share a limit each see refusals that do not depend on them, and tolerate some. They use the limit fully,
   with more refusals than one client alone.

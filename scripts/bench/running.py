@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ class Cell(NamedTuple):
         save: Whether each image goes to a file, or stays in memory.
         who: Names of the contestants.
         rounds: Number of measurements of each contestant.
+        clients: Number of processes that do so at the same time.
     """
 
     label: str
@@ -39,6 +42,7 @@ class Cell(NamedTuple):
     save: bool
     who: Sequence[str]
     rounds: int
+    clients: int = 1
 
 
 def environment() -> dict[str, str]:
@@ -62,17 +66,27 @@ def measure(cell: Cell, address: str) -> dict[str, Figures]:
     runs: dict[str, list[Figures]] = {who: [] for who in cell.who}
     for _ in range(cell.rounds):
         for who in cell.who:
-            arguments = [who, f"http://{address}/{cell.path}", str(cell.orders), str(cell.in_flight)]
-            command = [sys.executable, "-m", "bench.child", *arguments, "save" if cell.save else "keep"]
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, check=True, env=environment(), timeout=LONGEST_RUN
-                )
-            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-                print(f"  {cell.label}: {who} failed: {str(error.stderr)[-300:]}", file=sys.stderr)
-                continue
-            runs[who].append(json.loads(done.stdout))
+            runs[who] += measure_once(cell, who, address)
     return {who: _medians(each) for who, each in runs.items() if each}
+
+
+def measure_once(cell: Cell, who: str, address: str) -> list[Figures]:
+    """Return the figures of each process of one contestant, without those that failed or took too long."""
+    arguments = [who, f"http://{address}/{cell.path}", str(cell.orders), str(cell.in_flight)]
+    command = [sys.executable, "-m", "bench.child", *arguments, "save" if cell.save else "keep"]
+
+    def child(_: int) -> list[Figures]:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, env=environment(), timeout=LONGEST_RUN
+            )
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            print(f"  {cell.label}: {who} failed: {str(error.stderr)[-300:]}", file=sys.stderr)
+            return []
+        return [json.loads(done.stdout)]
+
+    with ThreadPoolExecutor(cell.clients) as pool:
+        return list(chain.from_iterable(pool.map(child, range(cell.clients))))
 
 
 def _medians(runs: list[Figures]) -> Figures:

@@ -4,8 +4,8 @@ The first part of a path selects the answer:
 
     /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, once FLIGHT requests are open
     /image-SIZE.png                           the image at such a URL
-    /limited-RATE-BURST-SECONDS/…             one pixel after SECONDS if a token bucket admits it; else 429
-    /refused                                  number of refusals since the last such request; refills the bucket
+    /limited-NAME-SECONDS/…                   one pixel after SECONDS if the model of `plans.LIMITS` admits it; else 429
+    /report                                   what became of such orders since the last report; a new model begins
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import random
 import time
 from collections.abc import Callable
 from functools import cache
+
+from bench.plans import LIMITS
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
 HEAD = "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n"
@@ -46,23 +48,30 @@ def download(size: int) -> bytes:
     return http(image(size), kind="image/png")
 
 
-class Bucket:
-    """A token bucket that counts its refusals."""
+class Limit:
+    """One of the laboratory's models of servers, on a clock that starts with the first order."""
 
-    def __init__(self) -> None:
-        self.tokens = float("inf")
-        self.at = 0.0
-        self.refused = 0
+    def __init__(self, name: str) -> None:
+        self.model = LIMITS[name][1]()
+        self.started = time.monotonic()
+        self.seconds = 0.0  # until the last answer
+        self.open = self.refused = 0
 
-    def admits(self, rate: float, burst: float) -> bool:
-        now = time.monotonic()
-        self.tokens = min(burst, self.tokens + (now - self.at) * rate)
-        self.at = now
-        if self.tokens < 1:
-            self.refused += 1
-            return False
-        self.tokens -= 1
-        return True
+    def now(self) -> float:
+        return time.monotonic() - self.started
+
+    def refusal(self) -> bytes | None:
+        """The answer to an order that is not admitted."""
+        if self.model.admits(self.now(), self.open):
+            self.open += 1
+            return None
+        self.refused += 1
+        wait = f"Retry-After: {self.model.retry_after(self.now()):g}\r\n"
+        return http(json.dumps({"message": self.model.message}).encode(), status="429 Too Many Requests", more=wait)
+
+    def end(self) -> None:
+        self.open -= 1
+        self.seconds = self.now()
 
 
 class Gate:
@@ -82,9 +91,10 @@ class Gate:
 class Connection(asyncio.Protocol):
     """Minimal HTTP/1.1: requests with Content-Length, one after the other."""
 
-    def __init__(self, address: str, bucket: Bucket, gate: Gate) -> None:
+    limit: Limit | None = None  # of all connections
+
+    def __init__(self, address: str, gate: Gate) -> None:
         self._address = address
-        self._bucket = bucket
         self._gate = gate
         self._buffer = b""
 
@@ -113,16 +123,18 @@ class Connection(asyncio.Protocol):
             case "image":
                 self._send(download(int(numbers[0])))
             case "limited":
-                rate, burst, seconds = map(float, numbers)
-                if self._bucket.admits(rate, burst):
-                    ready = answer("b64", 0, self._address)
-                    asyncio.get_running_loop().call_later(seconds, self._send, ready)
+                Connection.limit = limit = Connection.limit or Limit(numbers[0])
+                if refusal := limit.refusal():
+                    self._send(refusal)
                 else:
-                    said = b'{"message": "Too Many Requests"}'
-                    self._send(http(said, status="429 Too Many Requests", more="Retry-After: 1\r\n"))
+                    asyncio.get_running_loop().call_later(float(numbers[1]), self._end, limit)
             case _:
-                self._send(http(str(self._bucket.refused).encode()))
-                self._bucket.tokens, self._bucket.refused = float("inf"), 0
+                ended, Connection.limit = Connection.limit, None
+                self._send(http(json.dumps(ended and {"refused": ended.refused, "seconds": ended.seconds}).encode()))
+
+    def _end(self, limit: Limit) -> None:
+        limit.end()
+        self._send(answer("b64", 0, self._address))
 
     def _send(self, data: bytes) -> None:
         if not self._transport.is_closing():
@@ -131,10 +143,10 @@ class Connection(asyncio.Protocol):
 
 async def serve() -> None:
     """Serve until killed. Prints the address as the first line."""
-    bucket, gate = Bucket(), Gate()
+    gate = Gate()
     address = ""
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(address, bucket, gate), "127.0.0.1", 0, backlog=4096
+        lambda: Connection(address, gate), "127.0.0.1", 0, backlog=4096
     )
     host, port = server.sockets[0].getsockname()
     address = f"{host}:{port}"

@@ -10,6 +10,8 @@ from typing import Final
 
 import attrs
 
+POLL: Final = 0.02  # seconds between questions of the oracle
+
 
 @attrs.define
 class Server:
@@ -123,12 +125,13 @@ class AtRandom(Server):
 
 @attrs.define
 class BrownOut(Server):
-    """Refuses every order from 3 s to 33 s."""
+    """Refuses every order from 3 s until `over`, which is in seconds, too."""
 
     wait: float = 2.0
+    over: float = 33.0
 
     def admits(self, now: float, open_now: int) -> bool:
-        return not 3 <= now < 33
+        return not 3 <= now < self.over
 
 
 @attrs.define
@@ -178,3 +181,23 @@ SITUATIONS: Final = {
         Situation("four clients, token bucket", TokenBucket, orders=250, clients=4),
     )
 }
+
+
+def ideal(situation: Situation, seconds: float, at_once: int) -> float:
+    """The seconds that all orders take if they are sent by someone who knows when the server admits the next one."""
+    server, ends, now, last = situation.server(), deque[float](), 0.0, 0.0
+    for _ in range(situation.orders * situation.clients):
+        while True:
+            while ends and ends[0] <= now + 1e-9:
+                ends.popleft()
+            if len(ends) >= at_once * situation.clients:
+                now = ends[0]
+            elif server.admits(now, len(ends)):
+                break
+            elif isinstance(server, FreeTier):
+                return last
+            elif not isinstance(server, AtRandom):
+                now += POLL
+        last = now + seconds
+        ends.append(last)
+    return last

@@ -89,6 +89,7 @@ def test_clients_that_share_a_limit_lose_nothing_either() -> None:
 
     assert [each for each in results if not isinstance(each, GeneratedImage)] == []
     assert seconds <= 1.3 * ((4 * 250 - 20) / 20 + 1)
+    assert server.refused <= 1.5 * 4 * 250
 
 
 def test_a_limit_of_open_requests_is_found_too() -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from aimlapi_images import ImageClient, ThrottleState
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.dispatch.pace import Pace
 from aimlapi_images.dispatch.retry import RetryPolicy
-from aimlapi_images.dispatch.throttle import Throttle
+from aimlapi_images.dispatch.throttle import Pace, Throttle
 from aimlapi_images.errors import RateLimitError
 from bench.laboratory import Run, Who, run
 from bench.server_models import SITUATIONS
@@ -85,6 +84,21 @@ def test_no_order_is_left_behind_at_a_rate_limit() -> None:
     assert ran("token bucket, 20/s, burst 20", "ours", False).longest_wait < 1
 
 
+@pytest.mark.parametrize("early", [0.0, 5e-5])
+def test_after_a_pause_only_one_attempt_probes_even_if_a_timer_is_early(early: float) -> None:
+    pace = Pace()
+    pace.wait(0.0)
+    pace.started(0.0)
+    pace.refused(0.0, 0.0, 1.0)
+
+    waits = []
+    for _ in range(2):
+        waits.append(pace.wait(1.0 - early))
+        pace.started(1.0 - early)
+
+    assert waits == [0.0, pytest.approx(1.0)]
+
+
 def test_the_state_says_why_orders_wait_and_changes_are_told_once() -> None:
     refusal = Failure(outcome=Outcome.LATER, error_type=RateLimitError, message="", retry_after=4.0)
 
@@ -107,20 +121,26 @@ def test_the_state_says_why_orders_wait_and_changes_are_told_once() -> None:
     assert (recovered.mode, recovered.reason) == ("full speed", "nothing is refused")
 
 
-def test_the_reasons_of_a_slow_and_of_a_tolerant_pace() -> None:
-    pace = Pace(chance=lambda: 0.5)
+def test_a_refusal_halves_the_pace_for_a_while() -> None:
+    pace = Pace()
     pace.wait(0.0)
-    numbers = [pace.started(0.0) for _ in range(16)]
-    pace.refused(1.0, numbers[-1], 0.0, None)
+    for _ in range(16):
+        pace.started(0.0)
 
-    slowed = pace.state(1.0, 15, 3)
+    pace.refused(1.0, 0.0, None)
 
-    assert (slowed.mode, slowed.admitted_rate, slowed.open, slowed.queued) == ("slowed", 15.0, 15, 3)
-    assert slowed.rate == pytest.approx(7.5)
+    assert pace.mode(1.0) == "slowed"
+    assert pace.known == 15.0
+    assert pace.rate(1.0) == pytest.approx(7.5)
+    assert pace.mode(60.0) == "full speed"
+
+
+def test_the_state_says_why_in_words() -> None:
+    slowed = ThrottleState("slowed", 15, 3, 0.0, 7.5, 15.0, 0.0)
+    tolerant = ThrottleState("full speed", 15, 3, 0.0, None, 15.0, 0.1)
+
     assert slowed.reason == "the API admits about 15 attempts per second"
-    assert pace.state(60.0, 0, 0).mode == "full speed"
-    pace.tolerated = 0.1
-    assert pace.state(60.0, 0, 0).reason == "slowing down does not make its refusals rarer"
+    assert tolerant.reason == "slowing down does not make its refusals rarer"
 
 
 def test_the_throttle_of_a_new_client_can_be_read_anywhere() -> None:
