@@ -31,7 +31,7 @@ async def test_each_contestant_gets_whole_images_either_way(who: str) -> None:
 
 
 def test_a_cell_is_measured_in_processes_of_its_own() -> None:
-    cell = Cell("one", "limited-bucket-0", 1, 1, False, ["raw socket"], 1)
+    cell = Cell("one", "limited-bucket-0-0", 1, 1, False, ["raw socket"], 1)
     with server() as address:
         found = measure_cell(cell, address)
 
