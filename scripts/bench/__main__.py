@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import httpx
 
@@ -126,12 +127,15 @@ def limited_table(cell: Cell, shortest: float, address: str) -> Table:
     """More orders than the server admits: how many were lost, and the server's count of refusals and seconds."""
     rows = []
     for who in cell.who:
-        httpx.get(f"http://{address}/report", trust_env=False)
-        found = measure_once(cell, who, address)
-        report = httpx.get(f"http://{address}/report", trust_env=False).json()
-        lost = cell.orders * cell.clients - sum(each["images"] for each in found)
-        cpu = sum(each["cpu_ms"] for each in found) / cell.clients
-        rows.append((who, f"{lost:.0f}", f"{report['refused']}", ratio(report["seconds"], shortest), f"{cpu:.2f} ms"))
+        found, reports = [], []
+        for number in range(cell.rounds):
+            httpx.get(f"http://{address}/report", trust_env=False)
+            found += measure_once(cell._replace(path=f"{cell.path}-{number}"), who, address)
+            reports.append(httpx.get(f"http://{address}/report", trust_env=False).json())
+        lost = cell.orders * cell.clients - sum(each["images"] for each in found) / cell.rounds
+        refused, seconds = (fmean(each[key] for each in reports) for key in ("refused", "seconds"))
+        cpu = sum(each["cpu_ms"] for each in found) / cell.clients / cell.rounds
+        rows.append((who, f"{lost:.0f}", f"{refused:.0f}", ratio(seconds, shortest), f"{cpu:.2f} ms"))
     return Table(cell.label, ("", "lost", "refusals", "time to the ideal", "CPU per order"), rows)
 
 

@@ -53,22 +53,22 @@ LIMITS: dict[str, tuple[str, Callable[[], Server]]] = {
     "outage": ("all refused for 30 s", BrownOut),
     "blink": ("all refused for 3 s", partial(BrownOut, over=6.0)),
 }
-# (name, orders, in flight, seconds per order, processes): orders and those in flight are of each process.
+# (name, orders, in flight, seconds per order, processes, rounds): orders and those in flight are of each process.
 FULL_LIMITS = (
-    ("bucket", 500, 200, 1.0, 1),
-    ("fast", 5000, 400, 1.0, 1),
-    ("leaky", 150, 16, 0.5, 1),
-    ("none", 300, 16, 0.5, 1),  # to compare the next one with
-    ("random", 300, 16, 0.5, 1),
-    ("outage", 400, 16, 0.5, 1),
-    ("bucket", 125, 16, 0.5, 4),
+    ("bucket", 500, 200, 1.0, 1, 1),
+    ("fast", 5000, 400, 1.0, 1, 1),
+    ("leaky", 150, 16, 0.5, 1, 1),
+    ("none", 300, 16, 0.5, 1, 1),  # to compare the next one with
+    ("random", 300, 16, 0.5, 1, 4),
+    ("outage", 400, 16, 0.5, 1, 1),
+    ("bucket", 125, 16, 0.5, 4, 1),
 )
 QUICK_LIMITS = (
-    ("bucket", 60, 60, 1.0, 1),
-    ("leaky", 30, 16, 0.5, 1),
-    ("random", 60, 16, 0.5, 1),
-    ("blink", 150, 16, 0.5, 1),
-    ("bucket", 20, 16, 0.5, 4),
+    ("bucket", 60, 60, 1.0, 1, 1),
+    ("leaky", 30, 16, 0.5, 1, 1),
+    ("random", 60, 16, 0.5, 1, 1),
+    ("blink", 150, 16, 0.5, 1, 1),
+    ("bucket", 20, 16, 0.5, 4, 1),
 )
 
 # Programs to time. ADDRESS is replaced by the server's address.
@@ -133,10 +133,10 @@ def batch_cells(quick: bool) -> list[Cell]:
 def limited_cells(quick: bool) -> list[tuple[Cell, float]]:
     """The cells with a server that refuses orders, each with the shortest possible time in seconds."""
     cells = []
-    for name, orders, in_flight, seconds, clients in QUICK_LIMITS if quick else FULL_LIMITS:
+    for name, orders, in_flight, seconds, clients, rounds in QUICK_LIMITS if quick else FULL_LIMITS:
         title, server = LIMITS[name]
         by = f" by each of {clients} processes" if clients > 1 else ""
         label = f"Refused orders: {title}; {orders:,} orders of {seconds:g} s{by}, {in_flight} in flight"
-        cell = Cell(label, f"limited-{name}-{seconds}", orders, in_flight, False, REFUSED, 1, clients)
+        cell = Cell(label, f"limited-{name}-{seconds}", orders, in_flight, False, REFUSED, rounds, clients)
         cells.append((cell, ideal(Situation(label, server, orders, clients), seconds, in_flight)))
     return cells

@@ -51,8 +51,8 @@ The longest wait is that of any order from its first attempt until it is admitte
 REMARKS: Final = """## What is not ideal
 
 - Finding out that slowing down does not help takes about 30 orders, so a short job on an API that refuses 1 of 11 at
-  random takes about 1.3 times as long as one without refusals, and in the worst of 40 runs 1.7 times. At 1 of 3, it is
-  1.9 times, and 3.0 in the worst of 40 runs.
+  random takes about 1.3 times as long as one without refusals, and in the worst of 60 runs 2.6 times. At 1 of 3, it is
+  1.8 times, and 3.0 in the worst of 60 runs.
 - Slots that only open when a generation ends are found by trying: with 26 s a generation, one probe every few seconds.
 - Clients that share a limit each see refusals that do not depend on them, and tolerate some. They use the limit fully,
   with more refusals than one client alone.

@@ -4,7 +4,7 @@ The first part of a path selects the answer:
 
     /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, once FLIGHT requests are open
     /image-SIZE.png                           the image at such a URL
-    /limited-NAME-SECONDS/…                   one pixel after SECONDS if the model of `plans.LIMITS` admits it; else 429
+    /limited-NAME-SECONDS-SEED/…              one pixel after SECONDS if the model of `plans.LIMITS` admits it; else 429
     /report                                   what became of such orders since the last report; a new model begins
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import cache
 
 from bench.plans import LIMITS
+from bench.server_models import AtRandom
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
 HEAD = "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n"
@@ -51,8 +52,10 @@ def download(size: int) -> bytes:
 class Limit:
     """One of the laboratory's models of servers, on a clock that starts with the first order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, seed: int) -> None:
         self.model = LIMITS[name][1]()
+        if isinstance(self.model, AtRandom):
+            self.model.chance = random.Random(seed)  # noqa: S311 - the same for each contestant
         self.started = time.monotonic()
         self.seconds = 0.0  # until the last answer
         self.open = self.refused = 0
@@ -123,7 +126,7 @@ class Connection(asyncio.Protocol):
             case "image":
                 self._send(download(int(numbers[0])))
             case "limited":
-                Connection.limit = limit = Connection.limit or Limit(numbers[0])
+                Connection.limit = limit = Connection.limit or Limit(numbers[0], int(numbers[2]))
                 if refusal := limit.refusal():
                     self._send(refusal)
                 else:

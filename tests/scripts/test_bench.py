@@ -39,7 +39,7 @@ async def test_a_batch_gets_the_same_images() -> None:
 
 
 def test_a_cell_is_measured_in_processes_of_its_own() -> None:
-    cell = Cell("one", "limited-bucket-0", 1, 1, False, ["raw socket"], 1)
+    cell = Cell("one", "limited-bucket-0-0", 1, 1, False, ["raw socket"], 1)
     with server() as address:
         found = measure_cell(cell, address)
 

@@ -31,7 +31,7 @@ from aimlapi_images.events import ThrottleMode, ThrottleState
 
 _TIMER_ERROR: Final = 1e-4  # seconds by which a timer may fire early
 _RAMP, _SLOWEST = 16.0, 1 / 60  # starts at once, and per second at first; fewest starts per second
-_HOLD, _RETURN = 0.7, 4.0  # seconds at the pace after a cut, and time scale of the curve: it doubles in about 5 s
+_RETURN: Final = 4.0  # seconds, time scale of the curve: the pace doubles about 7 s after a cut by half
 _FIRST_CUT, _NEXT_CUT, _LIMIT_CUT = 0.5, 0.35, 0.1  # deep enough to see a difference, shallow at a known limit
 _FORGIVEN: Final = 1 / 40  # refusals per start that never count: far fewer than overloaded APIs make
 _MEMORY: Final = 1 / 200  # weight of one attempt in the share of refusals that is tolerated
@@ -174,7 +174,7 @@ class Pace:
     def rate(self, now: float) -> float:
         if self.known is None:
             return _RAMP * math.exp2(min(60.0, now - self._since))
-        curve = max(0.0, now - self._since - _HOLD) / _RETURN - math.cbrt(self._depth)
+        curve = (now - self._since) / _RETURN - math.cbrt(self._depth)
         return max(_SLOWEST, self.known * (1 + curve**3))
 
     def wait(self, now: float) -> float:
