@@ -361,6 +361,7 @@ def test_the_part_of_an_image_that_a_failed_download_brought_is_kept(
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
 from aimlapi_images.cli import main
 main()
 """
