@@ -249,6 +249,8 @@ def _reachable(thing: object, seen: dict[int, object] | None = None) -> list[obj
     inner: list[object] = []
     if isinstance(thing, BaseException):
         inner += [thing.__cause__, thing.__context__, thing.args, getattr(thing, "__notes__", None)]
+        if isinstance(thing, httpx.RequestError):  # which Dask, for one, pickles with its cause
+            inner.append(dict(thing.request.headers))
     if isinstance(thing, dict):
         inner += thing.values()
     elif isinstance(thing, list | tuple | set | frozenset):

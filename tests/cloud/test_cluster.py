@@ -11,21 +11,19 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
+from dask import config
+from distributed import Client, LocalCluster
 
 from aimlapi_images import BatchError, ImageClient, InvalidRequestError, emulator
 from aimlapi_images.batch import BatchEnded, run_batch_on
-from aimlapi_images.batch.cloud.cluster import import_distributed
 from aimlapi_images.emulator import RunningEmulator
 from batches import command, jobs, query, start
 from conftest import KEY
 from storage import files, s3_server
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 # Faults of all meanings that a batch goes on after.
 FAULTS = {
@@ -51,12 +49,11 @@ def s3() -> Iterator[str]:
 def dask(s3: str) -> Iterator[Client]:
     """A client of four worker processes. They have no API key."""
     assert "AIMLAPI_API_KEY" not in os.environ
-    distributed = import_distributed()
     with (
-        distributed.LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=4, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
-        distributed.Client(cluster) as client,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
 
@@ -211,7 +208,6 @@ async def test_the_key_is_in_no_task(
     dask: Client, s3: str, fast_emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    Client = type(dask)  # noqa: N806
     submit = Client.submit
 
     def recording(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -235,8 +231,6 @@ async def test_a_cluster_needs_a_bucket(dask: Client, fast_client: ImageClient, 
 async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours(
     s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator
 ) -> None:
-    from dask import config
-
     with (
         config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(BatchError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import attrs
@@ -89,11 +89,12 @@ class Exchange:
         read_in_threads(request, self.threads)
         upload = request.stream if isinstance(request.stream, UploadStream) else None
         try:
-            response = await self.http.send(request, auth=self.auth, stream=True)
-            try:
-                return await self._read(response, sinks, max_images)
-            finally:
-                await response.aclose()
+            with _without_headers(request):
+                response = await self.http.send(request, auth=self.auth, stream=True)
+                try:
+                    return await self._read(response, sinks, max_images)
+                finally:
+                    await response.aclose()
         except _NOT_SENT as error:
             host = request.url.netloc.decode()
             return _not_sent(f"not sent, no connection to {host}: {describe(error)}", error)
@@ -144,6 +145,16 @@ class Exchange:
             raise cut  # unless it brought a complete image before that
         body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, body, document, decoder.payloads)
+
+
+@contextmanager
+def _without_headers(request: httpx.Request) -> Iterator[None]:
+    """Let errors keep no request with its key: some programs, such as Dask, pickle the causes of errors."""
+    try:
+        yield
+    except httpx.RequestError as error:
+        error.request = httpx.Request(request.method, request.url)
+        raise
 
 
 def describe(error: Exception) -> str:

@@ -8,7 +8,6 @@ the images. To fetch one is free and can be repeated, so Dask may run such a tas
 from __future__ import annotations
 
 import asyncio
-import copyreg
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -58,17 +57,6 @@ def fetch_image(url: str, bucket: str, stem: str, number: int, base_url: str) ->
     return asyncio.run(fetch())
 
 
-def import_distributed() -> Any:
-    """Import Dask's package, and let it not pickle our errors with their causes, which hold requests and the key."""
-    import distributed
-
-    kinds: list[type] = [ImageError]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-        copyreg.dispatch_table.pop(kind, None)
-    return distributed
-
-
 @attrs.define
 class Cluster:
     """A connection to a Dask scheduler. Use it as `async with`.
@@ -82,7 +70,7 @@ class Cluster:
 
     async def __aenter__(self) -> Self:
         try:
-            distributed = import_distributed()
+            import distributed
         except ModuleNotFoundError as error:
             raise InvalidRequestError(needs_extra("a Dask cluster", "dask")) from error
         given: Any = self.scheduler
