@@ -20,6 +20,7 @@ from pyarrow import parquet
 from aimlapi_images import BatchError, ImageClient, InvalidRequestError
 from aimlapi_images.batch import Status, read_jobs, read_results, reconcile
 from aimlapi_images.batch.cloud.bucket import Bucket
+from aimlapi_images.batch.runner import plan_batch
 from aimlapi_images.emulator import RunningEmulator
 from batches import jobs, query, run, start
 from storage import files, s3_server
@@ -60,7 +61,12 @@ async def test_images_state_and_results_are_in_the_bucket(
 
     stored = objects(out)
     assert set(ran.statuses.values()) == {"done"}
-    assert set(stored) == {*(f"job-{number}.png" for number in range(10)), "results.jsonl", "batch.sqlite"}
+    assert set(stored) == {
+        *(f"job-{number}.png" for number in range(10)),
+        "results.jsonl",
+        "batch.sqlite",
+        "batch.owner.json",
+    }
     assert [hashlib.sha256(stored[row.file or ""]).hexdigest() for row in ran.results.values()] == [
         row.sha256 for row in ran.results.values()
     ]
@@ -138,6 +144,78 @@ async def test_a_run_that_may_still_go_on_is_not_taken_over(
 
     with pytest.raises(BatchError, match=r"another run uses s3://.* If it is lost, try again after \d\d:\d\d"):
         await run(fast_client, None, out, state=tmp_path / "there")
+
+
+async def test_a_machine_that_was_overtaken_does_not_send_the_same_orders(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, out: str, tmp_path: Path
+) -> None:
+    await run(fast_client, TEN, out, limit=2, state=tmp_path / "here")
+    await run(fast_client, None, out, limit=2, state=tmp_path / "there")
+
+    with pytest.raises(BatchError, match=r"another machine has gone on with the batch in .*To go on here, remove"):
+        await run(fast_client, None, out, state=tmp_path / "here")
+    billed = fast_emulator.billed
+    shutil.rmtree(tmp_path / "here")
+    last = await run(fast_client, None, out, state=tmp_path / "here")
+
+    assert billed == 4
+    assert last.counts == {"done": 10}
+    assert fast_emulator.billed == 10
+
+
+async def test_a_machine_that_is_overtaken_meanwhile_stops(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aimlapi_images.batch.cloud.checkpoints._EVERY", 0.1)
+    fast_emulator.configure(latency=50.0)
+    storage, root = fsspec.url_to_fs(out)
+
+    with pytest.raises(BatchError, match="another run has taken over"):
+        await run(
+            fast_client,
+            jobs(*map(str, range(200))),
+            out,
+            each=lambda: storage.pipe_file(f"{root}/batch.owner.json", b'{"nonce": "another"}'),
+        )
+
+    assert fast_emulator.billed < 150
+
+
+async def test_a_machine_that_slept_sends_no_further_order(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep() -> None:  # the last copy is years old
+        monkeypatch.setattr("aimlapi_images.batch.cloud.checkpoints._LONGEST", -1e9)
+
+    with pytest.raises(BatchError, match=r"the last copy of the state in .* is too old"):
+        await run(fast_client, jobs(*map(str, range(200))), out, each=sleep)
+
+    assert fast_emulator.billed < 150
+
+
+async def test_a_refused_takeover_looks_at_the_newest_copy(
+    fast_client: ImageClient, fast_emulator: RunningEmulator, s3: str, tmp_path: Path
+) -> None:
+    out = f"{s3}/{tmp_path.name}"
+    await asyncio.to_thread(killed, fast_emulator, out, tmp_path / "here")
+    for _ in range(2):  # the first one leaves a copy here
+        with pytest.raises(BatchError, match="another run uses"):
+            await run(fast_client, None, out, state=tmp_path / "there")
+    await run(fast_client, None, out, state=tmp_path / "here")  # it was not lost
+
+    ran = await run(fast_client, None, out, state=tmp_path / "there")
+
+    assert ran.results == {}
+    assert fast_emulator.billed <= query(tmp_path / "here", "SELECT count(*) FROM attempts")[0][0]
+
+
+async def test_a_dry_run_counts_what_is_in_the_bucket(fast_client: ImageClient, out: str, tmp_path: Path) -> None:
+    await run(fast_client, TEN, out, limit=4, state=tmp_path / "here")
+
+    plan = plan_batch(None, out=out, state=tmp_path / "there")
+
+    assert plan.start.counts == {"done": 4, "pending": 6}
+    assert not (tmp_path / "there").exists()
 
 
 async def test_what_a_lost_machine_sent_since_its_last_copy_is_found_in_the_log(

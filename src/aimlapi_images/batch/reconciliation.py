@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -91,16 +92,25 @@ async def _look_up(
     end = max(*sent.values(), now) + _MARGIN
     start = max(min(*sent.values(), now) - _MARGIN, end - MAX_LOG_SPAN)
     found: dict[str, LogEntry] = {}
+    async with aclosing(log_entries(client, start, end, sleep)) as pages:
+        async for entries in pages:
+            for entry in entries:
+                name = entry.client_request_id
+                if name is not None and name in sent:
+                    found[name] = entry
+            if sum(map(_has_ended, found.values())) == len(sent):
+                break
+    return found, start + _MARGIN
+
+
+async def log_entries(
+    client: ImageClient, start: datetime, end: datetime, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncGenerator[Sequence[LogEntry], None]:
+    """Read the log page by page, as slowly as the API allows for all programs together."""
     async for page in client.log_pages(start=start, end=end, limit=_PAGE_SIZE):
-        for entry in page.entries:
-            name = entry.client_request_id
-            if name is not None and name in sent:
-                found[name] = entry
-        if sum(map(_has_ended, found.values())) == len(sent):
-            break
+        yield page.entries
         if page.has_more:
             await sleep(_BETWEEN_PAGES)
-    return found, start + _MARGIN
 
 
 def _settle(

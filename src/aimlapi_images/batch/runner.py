@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
 from aimlapi_images.batch import models
 from aimlapi_images.batch.cloud.bucket import BucketPlace, located
-from aimlapi_images.batch.cloud.checkpoints import copy_state, restore_state, take_over
+from aimlapi_images.batch.cloud.checkpoints import Copies, check_owner, latest_run, restore_state, take_over
 from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.reading import jobs as reading
 from aimlapi_images.batch.reading.loading import Options, Plan, load, opened
@@ -94,10 +96,11 @@ async def run_batch(
     if bucket is not None:
         await client._threads.run(restore_state, folder, bucket)
     with opened(folder) as database:
-        if bucket is not None and (news := await take_over(client, database, bucket)):
-            options = attrs.evolve(options, adopt=True)
-            for text in news:
+        if bucket is not None:
+            await client._threads.run(check_owner, folder, database, bucket)
+            for text in (news := await take_over(client, database, bucket)):
                 tell(models.Notice(text))
+            options = attrs.evolve(options, adopt=adopt or bool(news))
         source = None if jobs is None else reading.read_jobs(jobs)
         place = None if bucket is None else BucketPlace(bucket)
         loading = client._threads.run(partial(load, database, folder, source, options, place, stopped=stop.is_set))
@@ -105,9 +108,11 @@ async def run_batch(
         for text in plan.notices:
             tell(models.Notice(text))
         tell(plan.start)
-        if bucket is not None:  # before the first order
-            await client._threads.run(copy_state, folder, bucket)
-        run = Workers(client, database, folder, plan, stop, bucket, cluster)
+        copies = None if bucket is None else Copies(folder, bucket, latest_run(database))
+        if copies is not None:  # before the first order
+            database.transaction(database.forget_copy)
+            await client._threads.run(copies.begin)
+        run = Workers(client, database, folder, plan, stop, copies, cluster)
         try:
             async with aclosing(run.events()) as events:
                 async for event in events:
@@ -125,10 +130,15 @@ def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **op
     folder, bucket = located(out, options.pop("state", None))
     source = None if jobs is None else reading.read_jobs(jobs)
     place = None if bucket is None else BucketPlace(bucket)
-    if not (folder / STATE).exists():
-        return load(State(None), folder, source, Options(**options), place, dry=True)
-    with opened(folder) as state:
-        return load(state, folder, source, Options(**options), place, dry=True)
+    if (folder / STATE).exists():
+        with opened(folder) as state:
+            return load(state, folder, source, Options(**options), place, dry=True)
+    with tempfile.TemporaryDirectory(prefix="aimlapi-images-") as temporary:
+        if bucket is not None:
+            restore_state(Path(temporary), bucket)
+        copy = Path(temporary) / STATE
+        with closing(State(copy if copy.exists() else None)) as state:
+            return load(state, folder, source, Options(**options), place, dry=True)
 
 
 async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Plan:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aimlapi_images.batch import models
-from aimlapi_images.batch.cloud.bucket import Bucket
-from aimlapi_images.batch.cloud.checkpoints import copy_state, keep_copying
+from aimlapi_images.batch.cloud.checkpoints import Copies
 from aimlapi_images.batch.cloud.cluster import Cluster
 from aimlapi_images.batch.making import Maker
 from aimlapi_images.batch.reading.loading import Plan
@@ -39,12 +38,13 @@ class Workers:
         out: Path,
         plan: Plan,
         stop: asyncio.Event,
-        bucket: Bucket | None,
+        copies: Copies | None,
         cluster: Cluster | None,
     ) -> None:
         self.fatal: ImageError | None = None
-        self._state, self._out, self._plan, self._stop, self._bucket = state, out, plan, stop, bucket
+        self._state, self._out, self._plan, self._stop, self._copies = state, out, plan, stop, copies
         self._journal = Journal(state)
+        bucket = None if copies is None else copies.bucket
         self._maker = Maker(client, state, self._journal, out, plan.nonce, self._observe, bucket, cluster)
         self._todo: array[int] = plan.todo
         self._next = 0
@@ -56,7 +56,7 @@ class Workers:
         self._events: asyncio.Queue[models.BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
         self._room = asyncio.Semaphore(max(1, size))  # for results in it
         self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
-        self._copying = asyncio.create_task(self._copy(bucket, client._threads)) if bucket is not None else None
+        self._copying = asyncio.create_task(self._copy(copies, client._threads)) if copies is not None else None
 
     async def events(self) -> AsyncGenerator[models.BatchEvent, None]:
         """What happens, until all is done. If it is closed, what is paid for still arrives."""
@@ -117,6 +117,8 @@ class Workers:
     def _over(self) -> bool:
         if self._state.is_full:
             self.fatal = self.fatal or BatchError(f"the disk of {self._out} is full")
+        if self._copies is not None and self._copies.is_late:
+            self.fatal = self.fatal or BatchError(f"the last copy of the state in {self._copies.bucket.url} is too old")
         return self._stop.is_set() or self.fatal is not None
 
     def _learn(self, status: models.Status, error: ImageError | None) -> None:
@@ -129,10 +131,10 @@ class Workers:
             message = f"{self._failures} jobs failed one after the other, the last one with: {error}"
             self.fatal = self.fatal or BatchError(message)
 
-    async def _copy(self, bucket: Bucket, threads: Threads) -> None:
+    async def _copy(self, copies: Copies, threads: Threads) -> None:
         """Keep a copy of the state in the bucket. Without one, no further order is sent."""
         try:
-            await keep_copying(self._out, bucket, threads)
+            await copies.keep(threads)
         except BatchError as error:
             self.fatal = self.fatal or error
 
@@ -152,9 +154,9 @@ class Workers:
             self._state.transaction(lambda: self._state.end_run(run, stopped))
             if self._changed or not (self._out / RESULTS).exists():
                 write_results(self._state, self._out / RESULTS, "jsonl")
-            if self._bucket is not None:
-                self._bucket.put(RESULTS, self._out / RESULTS)
-                copy_state(self._out, self._bucket)
+            if self._copies is not None:
+                self._copies.write()
+                self._copies.bucket.put(RESULTS, self._out / RESULTS)
         except (ImageError, OSError) as error:
             problem = error if isinstance(error, ImageError) else BatchError(f"{RESULTS} cannot be written: {error}")
             self.fatal = self.fatal or problem

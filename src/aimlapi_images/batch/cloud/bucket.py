@@ -101,6 +101,15 @@ class Bucket:
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             write(path)
 
+    def read(self, name: str) -> bytes | None:
+        """Read an object; `None` if there is no such object."""
+        with _errors(f"{self.url}/{name} cannot be read"):
+            try:
+                data: bytes = self._fs.cat_file(f"{self._root}/{name}")
+            except FileNotFoundError:
+                return None
+            return data
+
     def get(self, name: str, file: Path) -> bool:
         """Copy an object to a file. Returns `False` if there is no such object."""
         with _errors(f"{self.url}/{name} cannot be read"):

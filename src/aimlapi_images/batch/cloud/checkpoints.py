@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import tempfile
+import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from aimlapi_images.api.account import MAX_LOG_SPAN
 from aimlapi_images.batch.cloud.bucket import Bucket
+from aimlapi_images.batch.reconciliation import log_entries
+from aimlapi_images.batch.results import stored
 from aimlapi_images.batch.store import folder as files
+from aimlapi_images.batch.store.database import copy_database
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import ImageClient
 from aimlapi_images.errors import BatchError
@@ -20,59 +28,110 @@ from aimlapi_images.media.files import open_part, put_in_place
 from aimlapi_images.models import LogEntry
 from aimlapi_images.threads import Threads
 
-EVERY: Final = 60.0  # seconds
+_EVERY: Final = 60.0  # seconds
 _LONGEST: Final = 300.0  # seconds
 GRACE: Final = timedelta(minutes=15)  # after which the log has everything that a run sent that could copy no more
-_BETWEEN_PAGES: Final = 0.35  # seconds: 200 requests a minute are allowed
 _MARGIN: Final = timedelta(minutes=30)  # for clocks that differ
+_OWNER: Final = "batch.owner.json"
+_RUNS: Final = "SELECT nonce, run, host, pid, started FROM batch, runs"
 
 
-def copy_state(folder: Path, bucket: Bucket) -> None:
-    """Write a copy of the state to the bucket, also while it changes. Blocks."""
-    with tempfile.TemporaryDirectory(prefix="aimlapi-images-") as temporary:
-        copy = Path(temporary) / files.STATE
-        with (
-            closing(sqlite3.connect(f"{(folder / files.STATE).as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")  # one file
-            target.execute("UPDATE batch SET copied = ?", (files.utc_now(),))
-            target.commit()
-        bucket.put(files.STATE, copy)
+@attrs.define
+class Copies:
+    """Keeps a copy of the state of one run in the bucket. While it does, no other machine takes over.
+
+    Attributes:
+        folder: The folder of the state.
+        bucket: The bucket.
+        run: What tells the run from those of other machines.
+        clock: Seconds since 1970. It goes on while the machine sleeps.
+    """
+
+    folder: Path
+    bucket: Bucket
+    run: Mapping[str, object]
+    clock: Callable[[], float] = time.time
+    _at: float = attrs.field(default=0.0, init=False)
+
+    def begin(self) -> None:
+        """Say in the bucket that this run uses it, and write the first copy. Blocks."""
+        self.bucket.write(_OWNER, json.dumps(self.run).encode())
+        self.write()
+
+    def write(self) -> None:
+        """Write a copy, also while the state changes. Blocks.
+
+        Raises:
+            BatchError: Another machine has taken over, or the bucket cannot be written.
+        """
+        at = self.clock()
+        if (owner := _owner(self.bucket)) != self.run:
+            raise BatchError(f"another run has taken over {self.bucket.url}: {owner}")
+        with tempfile.TemporaryDirectory(prefix="aimlapi-images-") as temporary:
+            copy = Path(temporary) / files.STATE
+            with closing(sqlite3.connect(f"{(self.folder / files.STATE).as_uri()}?mode=ro", uri=True)) as source:
+                copy_database(source, copy, "UPDATE batch SET copied = ?", files.utc_now())
+            self.bucket.put(files.STATE, copy)
+        self._at = at
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last copy is so old that another machine may take over soon: no order must be sent then."""
+        return self.clock() - self._at > _EVERY + _LONGEST
+
+    async def keep(self, threads: Threads) -> None:
+        """Write a copy every minute, until this is cancelled. Raises as `write` does."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            await threads.run(self.write)
 
 
 def restore_state(folder: Path, bucket: Bucket) -> None:
-    """Copy the state from the bucket if there is none here. Blocks."""
+    """Copy the state from the bucket if there is none here, or only an earlier copy. Blocks."""
     path = folder / files.STATE
-    if path.exists():
-        return
     try:
+        if path.exists():
+            with closing(stored(folder)) as state:
+                if state.copied() is None:
+                    return
         folder.mkdir(parents=True, exist_ok=True)
         part, raw = open_part(folder)
         raw.close()
         try:
             if bucket.get(files.STATE, part):
-                put_in_place(part, path, overwrite=False)
+                put_in_place(part, path, overwrite=True)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise BatchError(f"{folder} cannot be used for a batch: {error.strerror or error}") from error
 
 
-async def keep_copying(folder: Path, bucket: Bucket, threads: Threads) -> None:
-    """Copy the state every minute, until this is cancelled.
+def check_owner(folder: Path, state: State, bucket: Bucket) -> None:
+    """Refuse a state that another machine has gone on with: it would send the same orders again. Blocks.
 
     Raises:
-        BatchError: It cannot be copied. Then no order must be sent any more: another machine may take over.
+        BatchError: The latest run in the bucket is not one of this state.
     """
-    while True:
-        await asyncio.sleep(EVERY)
-        try:
-            async with asyncio.timeout(_LONGEST):
-                await threads.run(copy_state, folder, bucket)
-        except TimeoutError as error:
-            raise BatchError(f"the state could not be copied to {bucket.url} within {_LONGEST:.0f} s") from error
+    owner = _owner(bucket)
+    if owner is not None and not state.is_new and owner not in map(dict, state.db.execute(_RUNS)):
+        raise BatchError(
+            f"another machine has gone on with the batch in {bucket.url}: {owner}. To go on here, remove {folder}: its "
+            "state is taken from the bucket then"
+        )
+
+
+def latest_run(state: State) -> dict[str, object]:
+    """What tells the latest run of a state from those of other machines."""
+    return dict(state.db.execute(f"{_RUNS} ORDER BY run DESC LIMIT 1").fetchone())
+
+
+def _owner(bucket: Bucket) -> dict[str, object] | None:
+    text = bucket.read(_OWNER)
+    try:
+        found: dict[str, object] | None = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise BatchError(f"{bucket.url}/{_OWNER} is not that of a batch") from error
+    return found
 
 
 async def take_over(client: ImageClient, state: State, bucket: Bucket) -> list[str]:
@@ -97,18 +156,15 @@ async def take_over(client: ImageClient, state: State, bucket: Bucket) -> list[s
         sent = await _sent_since(client, at, state.nonce())
         found = state.transaction(lambda: _add(state, sent))
         notices.append(f"the provider's log has {found:,} attempts that were sent later")
-    state.transaction(state.forget_copy)
     return notices
 
 
 async def _sent_since(client: ImageClient, at: datetime, nonce: str) -> list[LogEntry]:
     """What this batch has sent since then, oldest first."""
-    start = max(at - _MARGIN, datetime.now(UTC) - MAX_LOG_SPAN)
+    now = datetime.now(UTC)
     found: list[LogEntry] = []
-    async for page in client.log_pages(start=start, limit=100):
-        found += [entry for entry in page.entries if (entry.client_request_id or "").startswith(f"{nonce}-")]
-        if page.has_more:
-            await asyncio.sleep(_BETWEEN_PAGES)
+    async for entries in log_entries(client, max(at - _MARGIN, now - MAX_LOG_SPAN), now):
+        found += [entry for entry in entries if (entry.client_request_id or "").startswith(f"{nonce}-")]
     return sorted(found, key=lambda entry: (entry.created or "", entry.client_request_id or ""))
 
 

@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -139,12 +139,18 @@ class Database:
             return ""
         try:
             path = Path(tempfile.mkdtemp(prefix="aimlapi-images-")) / self._path.name
-            with sqlite3.connect(path) as copy:
-                self.db.backup(copy)
-            copy.close()
+            copy_database(self.db, path)
         except (sqlite3.Error, OSError) as error:
             return f"; its state is lost: {error}"
         return f"; its state is kept as {path}"
+
+
+def copy_database(source: sqlite3.Connection, path: Path, last: str = "", *values: object) -> None:
+    """Copy a database to one file, also while it changes, and then do something `last` in the copy."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.execute(last, values)
 
 
 class Journal:
