@@ -1,8 +1,11 @@
-"""The version of this package, and how to install its extras."""
+"""The version of this package, how to install its extras, and how its folders load their public names."""
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
 
 # Not read from the metadata, which frozen, vendored and zipped programs do not have.
 VERSION: Final = "0.1.0"
@@ -11,3 +14,22 @@ VERSION: Final = "0.1.0"
 def needs_extra(what: str, extra: str) -> str:
     """A message about a missing optional dependency. The package is in no index, so it is installed from its folder."""
     return f'{what} needs the extra "{extra}": in the project\'s folder, run pip install ".[{extra}]"'
+
+
+def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package, for public names that load when they are first used.
+
+    Args:
+        package: The package's name.
+        homes: The module of each public name; with a dot in front, a module of the package.
+    """
+
+    def load(name: str) -> Any:
+        """Load a public name."""
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(homes[name], package), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load

@@ -10,24 +10,15 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
-import attrs
 import httpx
 
 from aimlapi_images.api.account import Account
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
-from aimlapi_images.config import (
-    DEFAULT_TIMEOUT,
-    KEEPALIVE_SECONDS,
-    async_function,
-    instance_of,
-    not_negative,
-    positive,
-    rule,
-    whole_number,
-)
+from aimlapi_images.config import DEFAULT_TIMEOUT, KEEPALIVE_SECONDS, positive
 from aimlapi_images.dispatch.budget import Budget, Ledger
+from aimlapi_images.dispatch.client_options import ClientOptions
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
@@ -48,24 +39,6 @@ if TYPE_CHECKING:  # a value that the schema no longer has must not keep the res
 
 DEFAULT_MODEL: Final = "openai/gpt-image-1-5"
 DEFAULT_RETRY: Final = RetryPolicy()
-
-
-_transport = instance_of(httpx.AsyncBaseTransport)
-
-
-@attrs.frozen(kw_only=True)
-class _Options:
-    """The client's arguments that are checked by value."""
-
-    max_concurrency: int = attrs.field(validator=rule(whole_number))
-    requests_per_minute: float | None = attrs.field(validator=rule(positive, optional=True))
-    keepalive: float = attrs.field(validator=rule(not_negative))
-    deadline: float | None = attrs.field(validator=rule(positive, optional=True))
-    retry: RetryPolicy = attrs.field(validator=rule(instance_of(RetryPolicy)))
-    budget: Budget | None = attrs.field(validator=rule(instance_of(Budget), optional=True))
-    observer: Observer | None = attrs.field(validator=rule(async_function, optional=True))
-    transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
-    download_transport: httpx.AsyncBaseTransport | None = attrs.field(validator=rule(_transport, optional=True))
 
 
 class ImageClient:
@@ -116,7 +89,7 @@ class ImageClient:
         download_transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._options = _Options(
+        self._options = ClientOptions(
             max_concurrency=max_concurrency,
             requests_per_minute=requests_per_minute,
             keepalive=keepalive,

@@ -6,8 +6,9 @@ async for result in run_batch(client, read_jobs("jobs.csv"), out="images"):
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aimlapi_images.about import loader
 
 if TYPE_CHECKING:
     from aimlapi_images.batch.cloud.on_cluster import run_batch_on
@@ -27,22 +28,22 @@ if TYPE_CHECKING:
     from aimlapi_images.batch.runner import run_batch
 
 _HOMES = {
-    "BatchEnded": "models",
-    "BatchEvent": "models",
-    "BatchStarted": "models",
-    "Job": "reading.jobs",
-    "JobEnded": "models",
-    "JobResult": "models",
-    "Notice": "models",
-    "Reconciled": "reconciliation",
-    "Status": "models",
-    "Throttled": "models",
-    "export_results": "results",
-    "read_jobs": "reading.jobs",
-    "read_results": "results",
-    "reconcile": "reconciliation",
-    "run_batch": "runner",
-    "run_batch_on": "cloud.on_cluster",
+    "BatchEnded": ".models",
+    "BatchEvent": ".models",
+    "BatchStarted": ".models",
+    "Job": ".reading.jobs",
+    "JobEnded": ".models",
+    "JobResult": ".models",
+    "Notice": ".models",
+    "Reconciled": ".reconciliation",
+    "Status": ".models",
+    "Throttled": ".models",
+    "export_results": ".results",
+    "read_jobs": ".reading.jobs",
+    "read_results": ".results",
+    "reconcile": ".reconciliation",
+    "run_batch": ".runner",
+    "run_batch_on": ".cloud.on_cluster",
 }
 
 __all__ = [
@@ -65,10 +66,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker would accept any name
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return value
+    __getattr__ = loader(__name__, _HOMES)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aimlapi_images.about import needs_extra
+from aimlapi_images.about import loader, needs_extra
 
 if TYPE_CHECKING:
     from aimlapi_images.emulator.app import create_app
@@ -42,36 +42,34 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FAULTS": "faults",
-    "Fault": "faults",
-    "InProcessTransport": "in_process",
-    "Meaning": "faults",
-    "RunningEmulator": "server",
-    "Settings": "settings",
-    "State": "state",
-    "Stats": "state",
-    "create_app": "app",
-    "run": "server",
-    "serve": "server",
-    "transport": "in_process",
+    "FAULTS": ".faults",
+    "Fault": ".faults",
+    "InProcessTransport": ".in_process",
+    "Meaning": ".faults",
+    "RunningEmulator": ".server",
+    "Settings": ".settings",
+    "State": ".state",
+    "Stats": ".state",
+    "create_app": ".app",
+    "run": ".server",
+    "serve": ".server",
+    "transport": ".in_process",
 }
 
 
 if not TYPE_CHECKING:  # a type checker would accept any name
+    _load = loader(__name__, _HOMES)
 
     def __getattr__(name: str) -> Any:
         """Load a public name when it is first used: the pytest plugin and `--help` do without server and Pillow."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            import_module("python_multipart")  # Starlette needs it for forms, but imports it late
-            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+            if name in _HOMES:
+                import_module("python_multipart")  # Starlette needs it for forms, but imports it late
+            return _load(name)
         except (
             ModuleNotFoundError
         ) as error:  # pragma: no cover - tried with the built wheel, in an environment without it
             raise ModuleNotFoundError(needs_extra("the emulator", "emulator")) from error
-        globals()[name] = value
-        return value
 
 
 def __dir__() -> list[str]:

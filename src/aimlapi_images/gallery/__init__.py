@@ -6,22 +6,17 @@ grid(images)                               # as the last line of a notebook's ce
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aimlapi_images.about import loader
 
 if TYPE_CHECKING:
     from aimlapi_images.gallery.notebook import Grid, grid
     from aimlapi_images.gallery.page import write_gallery
 
-_HOMES = {"Grid": "notebook", "grid": "notebook", "write_gallery": "page"}
+_HOMES = {"Grid": ".notebook", "grid": ".notebook", "write_gallery": ".page"}
 
 __all__ = ["Grid", "grid", "write_gallery"]
 
 if not TYPE_CHECKING:  # a type checker would accept any name
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return value
+    __getattr__ = loader(__name__, _HOMES)
