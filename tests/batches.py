@@ -18,7 +18,11 @@ from aimlapi_images import ImageClient
 from aimlapi_images.batch import BatchEnded, BatchEvent, BatchStarted, JobResult, Notice, run_batch
 from conftest import KEY
 
-_RUN = "from aimlapi_images.cli import main; main()"
+# A process that was started in the background ignores Ctrl-C, and so would its children.
+_RUN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from aimlapi_images.cli import main; main()"
+)
 COMMAND = [sys.executable, "-c", _RUN]
 
 
