@@ -1,24 +1,31 @@
-"""A batch on the emulator that fails in many ways, is killed, and goes on: the second half of `make demo`."""
+"""A batch on the emulator that fails in many ways, is killed, and goes on: the second half of `make demo`.
+
+It makes the pictures of the README: docs/batch.svg is `display.svg`, and docs/gallery.jpg is `gallery.jpg`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import csv
 import io
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import attrs
+from PIL import Image
 from rich.console import Console
 
 from aimlapi_images import ImageClient
 from aimlapi_images.batch import BatchEnded, BatchEvent, BatchStarted, JobEnded, run_batch
 from aimlapi_images.batch.display import Live, Tally, summary
 from aimlapi_images.emulator import RunningEmulator
+from aimlapi_images.gallery import write_gallery
 
 THINGS = ("teapot", "lantern", "rocking chair", "rain coat", "bicycle", "globe", "violin", "sleeping fox")
 PLACES = ("on a beach at dawn", "in a snowy forest", "on a rooftop at night", "in a blue studio", "by a quiet river")
@@ -30,6 +37,7 @@ FAULTS = {
     "late_url": 0.1,
     "expired_url": 0.03,
 }
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 2.0  # that the emulator takes per image
 PAID_BEFORE_THE_KILL = 12
 # Rich's own form loads a font from elsewhere.
@@ -67,12 +75,17 @@ def show_batch(running: RunningEmulator, folder: Path) -> None:
 
 
 def show_display(running: RunningEmulator, folder: Path) -> None:
-    """Run the same batch from Python, and draw what the terminal shows half-way and at the end."""
+    """Run the same batch from Python, and draw what the terminal shows half-way and at the end, and its gallery."""
     running.reset(latency=SECONDS, retry_after=4.0, faults={"rate_limited": 0.05, "content_policy": 0.03}, seed=3)
     console = Console(record=True, width=100, file=io.StringIO(), color_system="truecolor")
     asyncio.run(run_and_draw(running, folder, console))
     console.save_svg(str(folder / "display.svg"), title="aimlapi-images batch", code_format=SVG)
     print(f"\nWhat such a batch looks like in a terminal: {folder / 'display.svg'}")
+    page = write_gallery(folder / "display")
+    print(f"Its gallery: {page}")
+    if browser := next(filter(None, map(shutil.which, BROWSERS)), None):
+        take_picture(browser, page, folder / "gallery.jpg")
+        print(f"What a browser shows of it: {folder / 'gallery.jpg'}")
 
 
 async def run_and_draw(running: RunningEmulator, folder: Path, console: Console) -> None:
@@ -90,9 +103,22 @@ async def run_and_draw(running: RunningEmulator, folder: Path, console: Console)
                     console.print(line, markup=False, highlight=False)
 
         console.print(f"[bold green]$[/] {command}", highlight=False)
-        jobs = [{"id": row["id"], "prompt": row["prompt"], "quality": "low"} for row in rows()]
+        sizes = itertools.cycle(("1024x1024", "1536x1024", "1024x1536"))
+        jobs = [{"id": row["id"], "prompt": row["prompt"], "size": next(sizes), "quality": "low"} for row in rows()]
         async for _ in run_batch(client, jobs, out=folder / "display", progress=show):
             pass
+
+
+def take_picture(browser: str, page: Path, to: Path, *, width: int = 1280, height: int = 940) -> None:
+    """Write what Chromium shows of a page as a JPEG."""
+    with tempfile.TemporaryDirectory() as scratch:
+        shot = Path(scratch) / "page.png"
+        switches = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
+        command = [browser, *switches, f"--user-data-dir={scratch}/home", f"--window-size={width},{height}"]
+        command += [f"--screenshot={shot}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        with Image.open(shot) as image:
+            image.convert("RGB").save(to, quality=80, optimize=True)
 
 
 def rows() -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
@@ -25,9 +25,16 @@ import aimlapi_images
 from aimlapi_images import ImageClient, cli, errors
 from aimlapi_images.emulator import RunningEmulator
 from conftest import KEY, PIXEL_ANSWER, ROOT
+from guides import PAGES, README, Block, block, blocks
 
-README = ROOT / "README.md"
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+CLUSTER = "docs/cluster.md"  # tests/cloud/test_cluster.py runs its blocks
+# Scripts and other text, and what tests them.
+NOT_EXECUTED = {
+    "docs/cli.md": "test_the_synopsis_of_the_command_is_complete",
+    "docs/emulator.md": "nothing: it needs other package registries",
+    "docs/errors.md": "test_the_guide_to_errors_has_the_tree",
+    "docs/schema.md": "tests/scripts/test_update.py",
+}
 # Beginnings of lines in blocks of commands that are shown, but not run here.
 NOT_RUN = (
     "pip ",  # tried by scripts/try_wheel.py
@@ -38,35 +45,6 @@ NOT_RUN = (
 )
 # Public types that the reference shows only where they are used.
 TYPES = {"EditOptions", "GenerateOptions", "ImageInput", "Observer", *aimlapi_images._VALUES}
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: str
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def blocks(*languages: str) -> list[Block]:
-    """All blocks of README and guides, or those in these languages."""
-    found = []
-    for path in PAGES:
-        text = path.read_text(encoding="utf-8")
-        for each in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-            line = text.count("\n", 0, each.start()) + 1
-            found.append(Block(path.relative_to(ROOT).as_posix(), line, each[1], each[2]))
-    return [each for each in found if not languages or each.language in languages]
-
-
-def block(text: str) -> Block:
-    """The only Python block of README and guides that contains a text."""
-    (found,) = (each for each in blocks("python") if text in each.text)
-    return found
 
 
 @pytest.fixture
@@ -114,7 +92,7 @@ async def run(code: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("example", blocks("python"), ids=str)
+@pytest.mark.parametrize("example", [each for each in blocks("python") if each.page != CLUSTER], ids=str)
 async def test_every_example_in_the_docs_runs(example: Block, folder: Path, request: pytest.FixtureRequest) -> None:
     await run(example.text, request)
 
@@ -162,7 +140,8 @@ def commands() -> dict[str, list[str]]:
     """For each page, the lines of its blocks without a language: commands."""
     lines: dict[str, list[str]] = {}
     for each in blocks(""):
-        lines.setdefault(each.page, []).extend(each.text.splitlines())
+        if each.page != CLUSTER:
+            lines.setdefault(each.page, []).extend(each.text.splitlines())
     return {page: runnable for page, given in lines.items() if (runnable := [line for line in given if is_run(line)])}
 
 
@@ -193,9 +172,20 @@ def in_a_shell(line: str) -> str:
 
 
 def test_every_block_in_the_docs_is_of_a_known_kind() -> None:
-    """Python and commands (blocks without a language) run; scripts (`bash`) and other text are only shown."""
+    """Python and commands (blocks without a language) run."""
+    assert {each.page for each in blocks() if each.language not in ("python", "")} == NOT_EXECUTED.keys()
     assert {each.language for each in blocks()} == {"python", "", "bash", "text"}
     assert [line for lines in commands().values() for line in lines if "aimlapi-images" not in line] == []
+
+
+def test_the_synopsis_of_the_command_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    (synopsis,) = blocks("text")[:1]
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    listed = re.findall(r"^│? +([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+
+    assert synopsis.page == "docs/cli.md"
+    assert set(re.findall(r"aimlapi-images ([a-z]+)", synopsis.text)) == set(listed) != set()
 
 
 def test_links_in_the_docs_lead_to_files() -> None:

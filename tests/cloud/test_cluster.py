@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import hashlib
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -14,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow
 import pytest
 from dask import config
 from distributed import Client, LocalCluster
+from pyarrow import parquet
 
 from aimlapi_images import BatchError, ImageClient, InvalidRequestError, emulator
 from aimlapi_images.batch import BatchEnded, run_batch_on
 from aimlapi_images.emulator import RunningEmulator
 from batches import command, jobs, query, start
 from conftest import KEY
+from guides import blocks
 from storage import files, s3_server
 
 # Faults of all meanings that a batch goes on after.
@@ -237,3 +242,35 @@ async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours(
     ):
         await ended("tcp://127.0.0.1:9", fast_client, jobs("a"), f"{s3}/none")
     assert fast_emulator.billed == 0
+
+
+async def test_the_guide_works(
+    dask: Client, s3: str, fast_emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
+    monkeypatch.setenv("AIMLAPI_API_BASE", fast_emulator.base_url)
+    scheduler = dask.scheduler_info()["address"]
+    table = pyarrow.table({"id": ["fox", "owl"], "prompt": ["a fox", "an owl"]})
+    files().makedirs("shop", exist_ok=True)
+    with files().open("s3://shop/products.parquet", "wb") as file:
+        parquet.write_table(table, file)
+    (tmp_path / "products.csv").write_text("id,prompt\nelk,an elk\n", encoding="utf-8")
+    page = [each for each in blocks() if each.page == "docs/cluster.md"]
+    lines = [line for each in page if not each.language for line in each.text.splitlines()]
+
+    for line in lines:
+        line = line.replace("tcp://10.0.0.1:8786", scheduler)
+        if not line.startswith(("pip ", "make ")):
+            code, _, said = await asyncio.to_thread(
+                command, fast_emulator.base_url, *shlex.split(line, comments=True)[1:]
+            )
+            assert code == 0, f"{line}\n{said}"
+    (example,) = (each.text.replace("tcp://10.0.0.1:8786", scheduler) for each in page if each.language == "python")
+    await eval(compile(example, "docs/cluster.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), {})  # noqa: S307
+
+    assert sorted(path.rpartition("/")[2] for path in files().glob("s3://shop/pictures/*.png")) == [
+        "elk.png",
+        "fox.png",
+        "owl.png",
+    ]
+    assert fast_emulator.billed == 3

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,8 @@ from typing import Any
 import pytest
 
 import update_schema
+from conftest import ROOT
+from guides import blocks
 from own_schema import STORED
 from published import (
     PATH,
@@ -235,3 +241,42 @@ def test_a_usage_error_exits_with_64(capsys: pytest.CaptureFixture[str]) -> None
 
     assert caught.value.code == 64
     assert "unrecognized arguments: --wrte" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_the_weekly_job_of_the_guide_opens_a_pull_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = (each.text for each in blocks("bash") if each.page == "docs/schema.md")
+    work, bare, tools = tmp_path / "work", tmp_path / "origin.git", tmp_path / "tools"
+    openapi, _ = project(work)
+    shutil.copytree(ROOT / "scripts", work / "scripts", ignore=shutil.ignore_patterns("__pycache__", "bench"))
+    shutil.copy(ROOT / "pyproject.toml", work)
+    tools.mkdir()
+    (tools / "gh").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > gh.txt\n')
+    (tools / "gh").chmod(0o755)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    author = {f"GIT_{who}_{what}": f"{who}@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **author, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "NO_PROXY": "127.0.0.1"}
+    monkeypatch.delenv("GIT_DIR", raising=False)
+
+    def shell(script: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", script]
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with serve_pages() as pages:
+        pages.answers["/page.md"] = (200, page(STORED).encode())
+        write_sources(openapi, {"gpt-image-1-5.json": f"{pages.url}/page.md"})
+        shell(f"git init -q -b main && git add . && git commit -q -m first && git init -q --bare '{bare}'")
+        shell(f"git remote add origin '{bare}'")
+        shell(job)
+        assert not (work / "gh.txt").exists()
+
+        pages.answers["/page.md"] = (200, page(changed(new_size)).encode())
+        shell(job)
+
+    assert (work / "gh.txt").read_text().startswith("pr\ncreate\n--title\nThe schema changed\n--body-file\nreport.md")
+    assert "2048x2048" in (work / "report.md").read_text(encoding="utf-8")
+    pushed = shell(f"git --git-dir '{bare}' log --all --format=%s --name-only").splitlines()
+    assert pushed[0] == "Follow the published schema"
+    assert "openapi/gpt-image-1-5.json" in pushed
