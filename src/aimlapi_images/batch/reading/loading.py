@@ -179,6 +179,8 @@ class _Loading:
 
     def _add(self, job: Job, parameters: str, run: int) -> None:
         carried = json.dumps(job.carried, ensure_ascii=False) if job.carried else "{}"
+        if not self._state.is_new and self._state.list_again(job.id, job.line, parameters, carried, run):
+            return
         if self._state.add_job(job.id, files.file_name(job.id), job.line, parameters, carried, run):
             return
         known = self._state.find_job(job.id)
@@ -191,10 +193,8 @@ class _Loading:
             else:
                 self._invalid(job, f"{where} but another content")
         else:
-            changes: dict[str, object] = {"run": run, "line": job.line, "carried": carried}
-            if known["parameters"] != parameters:
-                changes |= self._changed(known["id"], Status(known["status"]), parameters)
-            self._state.change_job(known["job"], **changes)
+            changes = self._changed(known["id"], Status(known["status"]), parameters)
+            self._state.change_job(known["job"], run=run, line=job.line, carried=carried, **changes)
 
     def _changed(self, id_: str, status: Status, parameters: str) -> Mapping[str, object]:
         """What to do about a job whose parameters differ from those of an earlier run."""
@@ -230,18 +230,16 @@ class _Loading:
 
     def _compare_files(self, run: int) -> None:
         """Let jobs be fetched or made again whose files are missing or have changed."""
-        for row in list(self._damaged(run)):
-            has_urls = any(each["urls"] not in (None, "[]") for each in self._state.jobs([row["job"]]))
-            status = Status.GENERATED if has_urls else Status.PENDING
-            self._state.change_job(row["job"], status=status, remake=1)
+        for job in list(self._damaged(run)):
+            has_urls = any(each["urls"] not in (None, "[]") for each in self._state.jobs([job]))
+            self._state.change_job(job, status=Status.GENERATED if has_urls else Status.PENDING, remake=1)
 
-    def _damaged(self, run: int) -> Iterator[Any]:
-        for row in self._state.saved_images(run):
-            image = files.StoredImage(**{each.name: row[each.name] for each in attrs.fields(files.StoredImage)})
+    def _damaged(self, run: int) -> Iterator[int]:
+        for job, image in self._state.saved_images(run):
             if (problem := self._place.problem(image, verify=self._options.verify, dry=self._dry)) is not None:
                 kind = "missing files" if problem == files.MISSING else "changed files"
                 self._notice(kind, f"{image.path} {problem}")
-                yield row
+                yield job
 
     def _adopt(self, run: int) -> None:
         """Take images that are there for made: those that a killed run had no time to record, or all on request."""

@@ -46,15 +46,15 @@ class FolderPlace:
         return self.out.is_dir() and folder.has_images(self.out)
 
     def problem(self, image: StoredImage, *, verify: bool, dry: bool) -> str | None:
-        path = self.out / image.path
         try:
             if folder.is_unchanged(self.out, image, verify=verify):
                 return None
+            path = self.out / image.path
             aside = path if dry else folder.set_aside(path)
         except FileNotFoundError:
             return MISSING
         except OSError as error:
-            raise BatchError(f"{path} cannot be read: {error.strerror}") from error
+            raise BatchError(f"{self.out / image.path} cannot be read: {error.strerror}") from error
         return f"{CHANGED} {aside.name}"
 
     def find(self, stem: str) -> StoredImage | None:

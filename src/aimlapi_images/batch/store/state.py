@@ -21,6 +21,8 @@ from aimlapi_images.models import Usage
 
 _KIND: Final = "json_extract(parameters, '$.model', '$.size', '$.quality', '$.n')"
 
+_IMAGE: Final = ", ".join(field.name for field in attrs.fields(StoredImage))
+
 
 class State(Database):
     """The state of one folder. Methods that change it belong into a `transaction`."""
@@ -60,6 +62,11 @@ class State(Database):
         add = "INSERT OR IGNORE INTO jobs (id, name, line, parameters, carried, run) VALUES (?, ?, ?, ?, ?, ?)"
         return self.db.execute(add, (id_, name, line, parameters, carried, run)).rowcount == 1
 
+    def list_again(self, id_: str, line: int | None, parameters: str, carried: str, run: int) -> bool:
+        """List a job of an earlier run in this one. Returns `False` if there is none with this id and content."""
+        again = "UPDATE jobs SET run = ?, line = ?, carried = ? WHERE id = ? AND run <> ? AND parameters = ?"
+        return self.db.execute(again, (run, line, carried, id_, run, parameters)).rowcount == 1
+
     def find_job(self, id_: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute("SELECT * FROM jobs WHERE id = ?", (id_,)).fetchone()
         return row
@@ -78,11 +85,10 @@ class State(Database):
         reopen = "UPDATE jobs SET status = 'pending' WHERE run = ? AND status = ?"
         self.db.execute(reopen, (run, status))
 
-    def saved_images(self, run: int) -> Iterator[sqlite3.Row]:
-        """The files of jobs of this run that are done."""
-        return self.db.execute(
-            "SELECT files.*, jobs.id FROM jobs JOIN files USING (job) WHERE run = ? AND status = 'done'", (run,)
-        )
+    def saved_images(self, run: int) -> Iterator[tuple[int, StoredImage]]:
+        """The files of jobs of this run that are done, each with its job's number."""
+        saved = f"SELECT job, {_IMAGE} FROM jobs JOIN files USING (job) WHERE run = ? AND status = 'done'"  # noqa: S608
+        return ((job, StoredImage(*image)) for job, *image in self.db.execute(saved, (run,)))
 
     def jobs_with(self, run: int, *statuses: Status) -> array[int]:
         """The numbers of the jobs of this run with these statuses."""
@@ -169,8 +175,7 @@ class State(Database):
 
     def images(self, job: int) -> list[StoredImage]:
         """The files of a job."""
-        columns = ", ".join(field.name for field in attrs.fields(StoredImage))
-        rows = self.db.execute(f"SELECT {columns} FROM files WHERE job = ? ORDER BY number", (job,))  # noqa: S608
+        rows = self.db.execute(f"SELECT {_IMAGE} FROM files WHERE job = ? ORDER BY number", (job,))  # noqa: S608
         return [StoredImage(*row) for row in rows]
 
     def counts(self, run: int) -> dict[Status, int]:
