@@ -6,13 +6,14 @@
     make schema SOURCE=https://… ARGS=--add       store the schema of another model
 
 Exit codes: 0 nothing changes for users (documentation at most), 1 additive changes, 2 breaking changes,
-3 the source is unusable or gives no client; the stored files are then left as they are.
+3 the source is unusable or gives no client; the stored files are then left as they are. 70 this script is at fault.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -24,6 +25,7 @@ from schema_tools.source import SourceError
 from schema_tools.update import Choice, add, compare_stored
 
 USAGE: Final = 64  # EX_USAGE of sysexits.h
+SOFTWARE: Final = 70  # EX_SOFTWARE: Python's own 1 would mean additive changes
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,4 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        code = SOFTWARE
+    sys.exit(code)

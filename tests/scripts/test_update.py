@@ -249,7 +249,9 @@ def test_the_weekly_job_of_the_guide_opens_a_pull_request(tmp_path: Path, monkey
     work, bare, tools = tmp_path / "work", tmp_path / "origin.git", tmp_path / "tools"
     openapi, _ = project(work)
     shutil.copytree(ROOT / "scripts", work / "scripts", ignore=shutil.ignore_patterns("__pycache__", "bench"))
-    shutil.copy(ROOT / "pyproject.toml", work)
+    shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, work)
     tools.mkdir()
     (tools / "gh").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > gh.txt\n')
     (tools / "gh").chmod(0o755)
@@ -280,3 +282,14 @@ def test_the_weekly_job_of_the_guide_opens_a_pull_request(tmp_path: Path, monkey
     pushed = shell(f"git --git-dir '{bare}' log --all --format=%s --name-only").splitlines()
     assert pushed[0] == "Follow the published schema"
     assert "openapi/gpt-image-1-5.json" in pushed
+
+
+def test_a_crash_does_not_pass_for_additive_changes() -> None:
+    broken = "import runpy, sys; sys.argv[1:] = ['--write']; import schema_tools.update as u; u.compare_stored = None; "
+    code = f"{broken}runpy.run_path({str(ROOT / 'scripts' / 'update_schema.py')!r}, run_name='__main__')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (70, "")
+    assert "TypeError" in done.stderr
