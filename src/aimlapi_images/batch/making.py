@@ -15,7 +15,7 @@ import attrs
 from aimlapi_images import errors
 from aimlapi_images.batch.cloud.bucket import Bucket
 from aimlapi_images.batch.cloud.cluster import Cluster
-from aimlapi_images.batch.models import Status, ending, is_gone
+from aimlapi_images.batch.models import JobResult, Status, ending, is_gone
 from aimlapi_images.batch.reading.checking import build
 from aimlapi_images.batch.store import folder
 from aimlapi_images.batch.store.database import Journal
@@ -64,23 +64,35 @@ class Maker:
     def __attrs_post_init__(self) -> None:
         self.can_save.set()
 
-    async def make(self, row: Mapping[str, Any]) -> errors.ImageError | None:
-        """Carry out one job. Returns why it has no file, if so; the state says the same."""
+    async def make(self, row: Mapping[str, Any]) -> tuple[JobResult, errors.ImageError | None]:
+        """Carry out one job. Returns its result, and why it has no file, if so.
+
+        Raises:
+            BatchError: Its end cannot be recorded.
+        """
         record = Record(self.state, self.journal, self.observer, row["job"], fetches=row["status"] == Status.GENERATED)
         try:
             self.client._http.check_usable()
         except errors.InvalidRequestError as error:
-            return errors.BatchError(str(error))
+            return await self._end(row, lambda: None), errors.BatchError(str(error))
         try:
             images = await self._images(row, record)
             if isinstance(images, dict):
-                await self._saved(row["job"], images)
-            else:
-                await self.journal.write(self.state.saved, None, row["job"], images)
+                return await self._saved(row, images), None
+            return await self._end(row, self.state.saved, None, row["job"], images), None
         except errors.ImageError as error:
             closed = self.client._http.api.is_closed and isinstance(error, errors.InvalidRequestError)
-            return await self._failed(row, record, errors.BatchError(str(error)) if closed else error)
-        return None
+            failure = errors.BatchError(str(error)) if closed else error
+            return await self._failed(row, record, failure), failure
+
+    async def _end(self, row: Mapping[str, Any], work: Callable[..., object], *arguments: object) -> JobResult:
+        """Make the last change to a job. Returns its result."""
+
+        def change() -> Any:
+            work(*arguments)
+            return next(self.state.results(row["job"]))
+
+        return JobResult.from_row(await self.journal.write(change))
 
     async def _images(self, row: Mapping[str, Any], record: Record) -> dict[Path, float] | list[folder.StoredImage]:
         """The files of a job, with the seconds that they took; or its images in the bucket."""
@@ -147,9 +159,9 @@ class Maker:
             for number, url in enumerate(urls, 1)
         ]
 
-    async def _saved(self, job: int, paths: Mapping[Path, float]) -> None:
+    async def _saved(self, row: Mapping[str, Any], paths: Mapping[Path, float]) -> JobResult:
         """Record the files of a job, in the bucket if there is one."""
-        run = self.client._threads.run
+        run, job = self.client._threads.run, row["job"]
         try:
             images = [
                 await run(folder.describe, self.out, path, number, seconds)
@@ -158,14 +170,14 @@ class Maker:
         except (OSError, ValueError) as error:
             raise errors.BatchError(f"an image that was just written cannot be read: {error}") from error
         if self.bucket is None:
-            await self.journal.write(self.state.saved, self.out, job, images)
-            return
+            return await self._end(row, self.state.saved, self.out, job, images)
         for image in images:
             await run(self.bucket.put, image.path, self.out / image.path)
-        await self.journal.write(self.state.saved, None, job, images)
+        result = await self._end(row, self.state.saved, None, job, images)
         for path in paths:  # not earlier: until the state says where it is, this is the only copy that is known
             with suppress(OSError):
                 path.unlink()
+        return result
 
     async def _save_again(self, row: Mapping[str, Any], error: errors.NotSavedError) -> dict[Path, float]:
         """Save a paid image that could not be written: here after a while, or else in the temporary folder."""
@@ -197,7 +209,7 @@ class Maker:
         where = f"the image is kept as {', '.join(map(str, kept))}" if kept else "its image could not be kept elsewhere"
         raise errors.BatchError(f"{target} cannot be written ({problem}); {where}") from error
 
-    async def _failed(self, row: Mapping[str, Any], record: Record, error: errors.ImageError) -> errors.ImageError:
+    async def _failed(self, row: Mapping[str, Any], record: Record, error: errors.ImageError) -> JobResult:
         """Record how a job ended without a file."""
         status = ending(error, generated=record.generated or record.fetches)
         if record.fetches and is_gone(error):
@@ -206,15 +218,10 @@ class Maker:
             with suppress(OSError):
                 broken = self._target(row).with_name(f"{row['name']}~broken.bin")
                 await self.client._threads.run(lambda: write_whole(broken, error.data, overwrite=True))
-        try:
-            if record.open is None:
-                await self.journal.write(self.state.job_ends, row["job"], status, error)
-            else:
-                outcome = "unknown" if status is Status.UNKNOWN else "failed"
-                await self.journal.write(self.state.attempt_ends, row["job"], record.open, outcome, error, status)
-        except errors.BatchError as worse:
-            return worse
-        return error
+        if record.open is None:
+            return await self._end(row, self.state.job_ends, row["job"], status, error)
+        outcome = "unknown" if status is Status.UNKNOWN else "failed"
+        return await self._end(row, self.state.attempt_ends, row["job"], record.open, outcome, error, status)
 
     def _target(self, row: Mapping[str, Any]) -> Path:
         return folder.target(self.out, row["job"], row["name"], images_expected(json.loads(row["parameters"])))

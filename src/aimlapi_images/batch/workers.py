@@ -89,12 +89,10 @@ class Workers:
     async def _work(self) -> None:
         try:
             while (row := await self._row()) is not None:
-                error = await self._maker.make(row)
                 self._changed = True
+                result, error = await self._maker.make(row)
                 if error is not None and models.stops_all(error):
                     self.fatal = self.fatal or error
-                found = await self._journal.write(lambda job=row["job"]: next(self._state.results(job)))
-                result = models.JobResult.from_row(found)
                 self._learn(result.status, error)
                 if result.status is not models.Status.PENDING:
                     await self._room.acquire()
