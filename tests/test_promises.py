@@ -22,13 +22,13 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "scripts/test_regenerate.py::test_changes_reach_users_by_regenerating",
         "test_package.py::test_the_facade_follows_the_schema",
     ),
-    "`cli`, `emulator`, `images` for Pillow, `parquet`, `cloud`, `dask`, and `all`": (
+    "`cli`, `emulator`, `images`, `parquet`, `cloud`, `dask`, and `all`": (
         "::test_the_extras_are_those_of_the_readme",
     ),
-    "prints the variables that lead any example to it": (
+    "with the variables that `aimlapi-images emulator` prints": (
         "cli/test_cli.py::test_the_emulator_prints_client_settings_and_stops_on_ctrl_c",
     ),
-    "The examples below run inside": ("test_docs.py::test_every_example_in_the_docs_runs",),
+    "examples after this one run inside": ("test_docs.py::test_every_example_in_the_docs_runs",),
     # Generate and save
     "The schema validates requests before they are sent": (
         "orders/test_generation.py::test_an_invalid_request_is_not_sent",
@@ -48,11 +48,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "test_editing.py::test_an_image_can_be_given_in_any_form",
     ),
     "The transparent pixels of a mask are repainted": ("test_editing.py::test_pixels_outside_a_mask_stay_the_same",),
-    "are made of boxes, or of a black-and-white picture": (
-        "orders/test_mask.py::test_a_box_is_transparent_and_the_rest_opaque",
-        "orders/test_mask.py::test_white_is_redrawn_and_black_is_kept",
-    ),
-    "with Pillow.": ("orders/test_edit.py::test_only_masks_need_pillow",),
+    "A box is left, top, width, height": ("orders/test_mask.py::test_a_box_is_transparent_and_the_rest_opaque",),
+    "masks need Pillow (extra `images`)": ("orders/test_edit.py::test_only_masks_need_pillow",),
     # Many images
     "Start any number of calls": ("test_generate.py::test_a_gather_never_exceeds_the_limit_of_open_requests",),
     "requests are open, the others queue": (
@@ -69,8 +66,11 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "After `kill -9` the same command goes on, and pays for nothing twice": (
         "batch/test_kills.py::test_a_batch_that_is_killed_again_and_again_pays_once",
     ),
-    "may have been billed is listed, and not sent again until `reconcile` settles it": (
+    "A CSV has a column `prompt`": ("batch/test_jobs.py::test_columns_are_fields_of_their_type_or_carried",),
+    "what may have been billed is not sent again": (
         "batch/test_runner.py::test_an_unknown_outcome_is_listed_and_not_sent_again",
+    ),
+    "what was not billed runs again, what is lost only with": (
         "batch/test_reconcile.py::test_what_was_billed_is_priced_and_lost_and_the_rest_runs_again",
     ),
     "Each batch ends with `images/index.html`": ("cli/test_gallery_cli.py::test_a_batch_ends_with_its_gallery",),
@@ -78,7 +78,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "gallery/test_browser.py::test_search_answers_while_typing",
         "gallery/test_page.py::test_the_page_needs_nothing_else_and_allows_only_its_own_style_and_script",
     ),
-    '`grid("images")` shows them': ("gallery/test_notebook.py::test_a_batch_is_shown_with_its_failures",),
+    '`grid("images")` of `aimlapi_images.gallery` shows them': (
+        "gallery/test_notebook.py::test_a_batch_is_shown_with_its_failures",
+    ),
     "Batches in object storage and on Dask": (
         "cloud/test_bucket.py::test_images_state_and_results_are_in_the_bucket",
         "cloud/test_cluster.py::test_the_command_runs_on_a_cluster_and_another_one_goes_on_from_the_bucket",
@@ -113,7 +115,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "| `ContentPolicyError`, `NotFoundError`, other `APIStatusError`": (
         "api/test_response_parser.py::test_each_status_is_its_own_error",
     ),
-    "look for `error.order` in `client.logs()`": (
+    "its entry in `client.log_pages()` has `entry.order == error.order`": (
         "api/test_account.py::test_an_entry_names_the_order_it_belongs_to",
         "api/test_response_parser.py::test_what_does_not_show_that_it_is_the_apis_may_be_billed",
     ),

@@ -35,6 +35,9 @@ async def test_what_was_billed_is_priced_and_lost_and_the_rest_runs_again(
         "unbilled": "pending",
         "unpriced": "done",
     }
+    assert query(tmp_path, "SELECT error_message FROM jobs WHERE id = 'billed'") == [
+        ("it was billed, and its image is lost",)
+    ]
     assert {line["id"]: line["usd"] for line in exported(tmp_path)} == {
         "billed": 0.034,
         "unbilled": None,

@@ -139,7 +139,23 @@ def test_a_cost_that_is_not_told_cannot_be_kept_within_a_budget() -> None:
     results = run_in_virtual_time(gather(server, Budget(usd=5), 3))
 
     assert (delivered(results), server.requests) == (1, 1)
-    assert "did not state the cost of earlier orders" in str(results[1])
+    assert "did not state the cost of any earlier order" in str(results[1])
+
+
+def test_a_lost_answer_counts_as_the_dearest_order_so_far() -> None:
+    answers = iter([priced(0.03), httpx.Response(524), *[priced(0.02)] * 9])
+    server = SlowServer(lambda request: next(answers))
+
+    async def main() -> list[GeneratedImage | BaseException]:
+        async with ImageClient(KEY, transport=server.transport, budget=Budget(usd=0.1)) as client:
+            first = [await client.generate("x", quality="high")]
+            calls = (client.generate("x", quality="low") for _ in range(5))
+            return first + await asyncio.gather(*calls, return_exceptions=True)
+
+    results = run_in_virtual_time(main())
+
+    assert (delivered(results), server.requests) == (3, 4)
+    assert "would exceed the budget of $0.1000" in str(results[-1])
 
 
 def test_a_cost_that_is_not_told_is_taken_to_be_the_one_given() -> None:
@@ -196,6 +212,7 @@ def test_a_waiting_order_can_be_cancelled_and_the_others_go_on() -> None:
 
     async def main() -> list[Any]:
         async with ImageClient(KEY, transport=server.transport, budget=Budget(usd=1)) as client:
+            await client._ready()  # a thread, for which virtual time does not wait
             tasks = [asyncio.create_task(client.generate("x")) for _ in range(4)]
             await asyncio.sleep(5)
             tasks[1].cancel()

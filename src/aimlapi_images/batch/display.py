@@ -254,5 +254,7 @@ def summary(event: BatchEnded, out: str, command: str) -> Iterator[str]:
     for status, (words, flag) in _NEXT.items():
         if number := counts.get(status, 0):
             yield f"{number:,} {words}{flag}"
-    if any(status in counts for status in _NEXT):
-        yield f"to go on: {command}"
+    flags = [flag for status, (_, flag) in _NEXT.items() if counts.get(status, 0)]
+    if flags:
+        more = "" if "" in flags or counts.get(Status.UNKNOWN, 0) else "".join(flags)
+        yield f"to go on: {command}{more}"

@@ -20,7 +20,8 @@ class Budget:
     """How much all orders of a client may cost together.
 
     The cost of an order is estimated from earlier orders of its kind (model, size, quality, number of images). Until
-    the first of them has come back, the others of its kind wait for it.
+    the first of them has come back, the others of its kind wait for it. If its answer was lost, or states no cost, the
+    dearest order of any kind is the estimate.
 
     Attributes:
         usd: In US dollars.
@@ -76,8 +77,8 @@ class Ledger:
             )
         if price is None and kind in self._prices:
             return _exceeded(
-                "not sent: the API did not state the cost of earlier orders of this kind, so the budget cannot be "
-                "enforced: give Budget an order_usd"
+                "not sent: the API did not state the cost of any earlier order, so the budget cannot be enforced: give "
+                "Budget an order_usd"
             )
         return None
 
@@ -112,10 +113,10 @@ class Ledger:
     def charge_unknown(self, kind: Hashable) -> float:
         """An attempt ended, and may have been billed. Returns its assumed cost in US dollars."""
         self.spending = self.spending.with_unknown_outcomes(1)
+        # As after an answer without a cost: until any price is known, no other order of this kind is sent.
+        self._prices.setdefault(kind, None)
         cost = self._cost(kind, None)
         self._spent += cost
-        # As after an answer without a cost: until a price is known, no other order of this kind is sent.
-        self._prices.setdefault(kind, None)
         return cost
 
     def settle(self, kind: Hashable, assumed: float, usage: Usage | None) -> None:
@@ -131,7 +132,11 @@ class Ledger:
     def _price(self, kind: Hashable) -> float | None:
         """The price of an order in US dollars, or `None` if unknown."""
         price = self._prices.get(kind)
-        return self.budget.order_usd if price is None and self.budget is not None else price
+        if price is None and self.budget is not None:
+            price = self.budget.order_usd
+        if price is None and kind in self._prices:
+            price = max((each for each in self._prices.values() if each is not None), default=None)
+        return price
 
 
 def _exceeded(message: str) -> Failure:

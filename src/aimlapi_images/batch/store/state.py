@@ -237,9 +237,11 @@ class State(Database):
     def settle_jobs(self) -> None:
         """Let jobs follow from their attempts: those that cost nothing may be sent again, the others are lost."""
         self.db.execute(
-            "UPDATE jobs SET status = CASE WHEN 'billed' = (SELECT outcome FROM attempts WHERE attempts.job = jobs.job "
-            "ORDER BY attempt DESC LIMIT 1) THEN 'lost' ELSE 'pending' END WHERE status = 'unknown' AND NOT EXISTS "
-            "(SELECT 1 FROM attempts WHERE attempts.job = jobs.job AND outcome IN ('sent', 'unknown'))"
+            "UPDATE jobs SET (status, error_class, error_message) = ("
+            "SELECT CASE outcome WHEN 'billed' THEN 'lost' ELSE 'pending' END, error_class, "
+            "CASE outcome WHEN 'billed' THEN 'it was billed, and its image is lost' END "
+            "FROM attempts WHERE attempts.job = jobs.job ORDER BY attempt DESC LIMIT 1) "
+            "WHERE status = 'unknown' AND job NOT IN (SELECT job FROM attempts WHERE outcome IN ('sent', 'unknown'))"
         )
 
     # ---- Taking over a copy from the bucket
