@@ -41,7 +41,6 @@ NOT_RUN = (
     "export ",
     "make ",  # tests/scripts run what it calls
     "aimlapi-images emulator ",  # a server: tests/emulator/test_command.py starts it
-    "TEST_API_BASE_URL=",  # needs the source of another package
 )
 # Public types that the reference shows only where they are used.
 TYPES = {"EditOptions", "GenerateOptions", "ImageInput", "Observer", *aimlapi_images._VALUES}

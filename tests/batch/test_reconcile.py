@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import httpx
 import pytest
 
 from aimlapi_images import BatchError, ImageClient, InvalidRequestError
-from aimlapi_images.batch import Reconciled, reconcile, run_batch
+from aimlapi_images.batch import Reconciled, Status, reconcile, run_batch
+from aimlapi_images.batch.store.state import State
 from aimlapi_images.emulator import RunningEmulator
 from batches import exported, jobs, query, run
 from conftest import KEY, PIXEL_ANSWER
@@ -182,3 +184,13 @@ async def test_a_folder_without_a_batch_or_in_use_is_refused(fast_client: ImageC
     async for _ in run_batch(fast_client, jobs("a"), out=tmp_path):
         with pytest.raises(BatchError, match="another run uses"):
             await reconcile(fast_client, tmp_path)
+
+
+def test_an_unknown_job_without_an_attempt_is_sent() -> None:
+    with closing(State(None)) as state:
+        state.add_job("a", "a", 1, "{}", "{}", 1)
+        state.change_job(1, status=Status.UNKNOWN)
+
+        state.settle_jobs()
+
+        assert state.counts(1) == {"pending": 1}

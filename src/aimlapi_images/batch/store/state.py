@@ -236,13 +236,11 @@ class State(Database):
 
     def settle_jobs(self) -> None:
         """Let jobs follow from their attempts: those that cost nothing may be sent again, the others are lost."""
-        self.db.execute(
-            "UPDATE jobs SET (status, error_class, error_message) = ("
-            "SELECT CASE outcome WHEN 'billed' THEN 'lost' ELSE 'pending' END, error_class, "
-            "CASE outcome WHEN 'billed' THEN 'it was billed, and its image is lost' END "
-            "FROM attempts WHERE attempts.job = jobs.job ORDER BY attempt DESC LIMIT 1) "
-            "WHERE status = 'unknown' AND job NOT IN (SELECT job FROM attempts WHERE outcome IN ('sent', 'unknown'))"
-        )
+        settled = "status = 'unknown' AND job NOT IN (SELECT job FROM attempts WHERE outcome IN ('sent', 'unknown'))"
+        last = "(SELECT outcome FROM attempts WHERE attempts.job = jobs.job ORDER BY attempt DESC LIMIT 1)"
+        lost = "status = 'lost', error_message = 'it was billed, and its image is lost'"
+        self.db.execute(f"UPDATE jobs SET {lost} WHERE {settled} AND {last} = 'billed'")  # noqa: S608
+        self.db.execute(f"UPDATE jobs SET status = 'pending' WHERE {settled}")  # noqa: S608
 
     # ---- Taking over a copy from the bucket
 
