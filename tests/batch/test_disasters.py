@@ -21,6 +21,7 @@ import pytest
 from aimlapi_images import BatchError, ImageClient
 from aimlapi_images.batch import making, run_batch
 from aimlapi_images.batch.store import database, state
+from aimlapi_images.batch.store import folder as store_folder
 from aimlapi_images.emulator import RunningEmulator
 from aimlapi_images.media import files, sinks
 from batches import command, jobs, query, run, start
@@ -385,3 +386,46 @@ def test_writes_that_wait_share_a_transaction(tmp_path: Path, monkeypatch: pytes
     assert asyncio.run(main()) == list(range(500))
     assert len(sizes) < 100
     store.close()
+
+
+def test_a_write_that_fails_by_itself_fails_no_other(tmp_path: Path) -> None:
+    import asyncio
+
+    store = state.State(tmp_path / "batch.sqlite")
+
+    def unreadable() -> None:
+        raise FileNotFoundError("gone")
+
+    async def main() -> Any:
+        journal = database.Journal(store)
+        writes = (journal.write(store.set_bucket, "memory://one"), journal.write(unreadable))
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        journal.close()
+        return results
+
+    nothing, error = asyncio.run(main())
+    assert nothing is None
+    assert isinstance(error, FileNotFoundError)
+    assert store.bucket() == "memory://one"
+    store.close()
+
+
+async def test_an_image_that_goes_before_it_is_recorded_harms_no_other(
+    fast_emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = store_folder.describe
+
+    def gone(out: Path, path: Path, *details: Any) -> Any:
+        if path.stem == "fox-3":
+            path.unlink()
+        return describe(out, path, *details)
+
+    monkeypatch.setattr(store_folder, "describe", gone)
+    async with ImageClient(KEY, base_url=fast_emulator.base_url) as client:
+        with pytest.raises(BatchError, match="just written cannot be read"):
+            await run(client, [{"id": f"fox-{number}", "prompt": "fox"} for number in range(8)], tmp_path)
+    monkeypatch.undo()
+    async with ImageClient(KEY, base_url=fast_emulator.base_url) as client:
+        await run(client, [{"id": f"fox-{number}", "prompt": "fox"} for number in range(8)], tmp_path)
+
+    assert query(tmp_path, "SELECT count(*) FROM jobs WHERE status = 'done'") == [(8,)]

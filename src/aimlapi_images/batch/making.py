@@ -161,22 +161,22 @@ class Maker:
 
     async def _saved(self, row: Mapping[str, Any], paths: Mapping[Path, float]) -> JobResult:
         """Record the files of a job, in the bucket if there is one."""
-        run, job = self.client._threads.run, row["job"]
+        if self.bucket is not None:
+            for path in paths:
+                await self.client._threads.run(self.bucket.put, path.relative_to(self.out).as_posix(), path)
+
+        def save() -> None:  # in the journal's thread, as the files were just written: that saves a change of threads
+            images = [folder.describe(self.out, path, n, seconds) for n, (path, seconds) in enumerate(paths.items(), 1)]
+            self.state.saved(self.out if self.bucket is None else None, row["job"], images)
+
         try:
-            images = [
-                await run(folder.describe, self.out, path, number, seconds)
-                for number, (path, seconds) in enumerate(paths.items(), 1)
-            ]
+            result = await self._end(row, save)
         except (OSError, ValueError) as error:
             raise errors.BatchError(f"an image that was just written cannot be read: {error}") from error
-        if self.bucket is None:
-            return await self._end(row, self.state.saved, self.out, job, images)
-        for image in images:
-            await run(self.bucket.put, image.path, self.out / image.path)
-        result = await self._end(row, self.state.saved, None, job, images)
-        for path in paths:  # not earlier: until the state says where it is, this is the only copy that is known
-            with suppress(OSError):
-                path.unlink()
+        if self.bucket is not None:
+            for path in paths:  # not earlier: until the state says where it is, this is the only copy that is known
+                with suppress(OSError):
+                    path.unlink()
         return result
 
     async def _save_again(self, row: Mapping[str, Any], error: errors.NotSavedError) -> dict[Path, float]:

@@ -13,6 +13,7 @@ import secrets
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from importlib.resources import files
@@ -26,6 +27,7 @@ _APPLICATION_ID: Final = 0x41494D4C  # "AIML"
 _VERSION: Final = 2
 _RESERVE_BYTES: Final = 4 * 2**20
 _PIECE_BYTES: Final = 64 * 2**10
+_GATHERING: Final = 0.01  # seconds: next to nothing for an order, and enough for many to share a transaction
 _SETTINGS: Final = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -32000", "temp_store = MEMORY")
 
 T = TypeVar("T")
@@ -164,7 +166,10 @@ class Journal:
         self._thread.start()
 
     def write(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """Call a function that changes the database. The future is done when its effect is durable."""
+        """Call a function that changes the database. The future is done when its effect is durable.
+
+        If it fails for a reason of its own, it must not have changed anything yet: the others are written.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # not all are awaited
         self._waiting.put((lambda: work(*arguments), future))
@@ -178,23 +183,33 @@ class Journal:
     def _write(self) -> None:
         while True:
             batch = [self._waiting.get()]
+            time.sleep(_GATHERING)
             with suppress(queue.Empty):
                 while batch[-1] is not None:
                     batch.append(self._waiting.get_nowait())
             items = [each for each in batch if each is not None]
-            outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]]
+            outcomes: list[tuple[Any, Exception | None]]
             try:
-                results = self._database.transaction(lambda: [work() for work, _ in items])  # noqa: B023
-                outcomes = [(future, result, None) for (_, future), result in zip(items, results, strict=True)]
+                outcomes = self._database.transaction(lambda: [_outcome(work) for work, _ in items])  # noqa: B023
             except Exception as error:
-                outcomes = [(future, None, error) for _, future in items]
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
+                outcomes = [(None, error)] * len(items)
+            futures = [future for _, future in items]
+            self._loop.call_soon_threadsafe(_resolve, futures, outcomes)
             if batch[-1] is None:
                 return
 
 
-def _resolve(outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
-    for future, result, error in outcomes:
+def _outcome(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    try:
+        return work(), None
+    except sqlite3.Error:
+        raise  # the whole transaction has failed
+    except Exception as error:
+        return None, error
+
+
+def _resolve(futures: list[asyncio.Future[Any]], outcomes: list[tuple[Any, Exception | None]]) -> None:
+    for future, (result, error) in zip(futures, outcomes, strict=True):
         if future.done():
             continue  # cancelled
         if error is None:
