@@ -64,8 +64,9 @@ bench-quick: setup ## The same in a minute, less exact
 bench-throttle: setup ## Measure the throttle in virtual time, and write docs/throttle.md (two minutes)
 	@PYTHONPATH=scripts:tests $(BIN)/python -m bench.refusals
 
-bench-cluster: setup ## Model and simulate large batches, and write docs/cluster.md
+bench-cluster: setup ## Model large batches, measure a small cluster, and write docs/cluster.md (two minutes)
 	@PYTHONPATH=scripts $(BIN)/python -m bench.cluster_model
+	@PYTHONPATH=scripts $(BIN)/python -m bench.cluster
 
 bench-soak: setup ## 100,000 images through one client: does memory stay flat? (minutes)
 	@PYTHONPATH=scripts $(BIN)/python -m bench.soak $(BENCH)

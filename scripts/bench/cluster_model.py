@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
-DRIVER = 0.010  # seconds of CPU time per order: sending, two writes to the state, handing out, as measured here
+DRIVER = 0.010  # seconds of CPU time per order: sending, two writes to the state, handing out; twice what it was here
 GENERATION = 26.0  # seconds, of the API
 FETCH = 0.6  # seconds, of a worker's thread: download, check, upload
 THREADS = 8  # per worker

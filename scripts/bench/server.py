@@ -3,7 +3,8 @@
 The first part of a path selects the answer:
 
     /b64-SIZE-FLIGHT/…, /url-SIZE-FLIGHT/…   an image of SIZE bytes, once FLIGHT requests are open
-    /image-SIZE.png                           the image at such a URL
+    /url-SIZE-FLIGHT-SECONDS/…                the same, from an image host that takes so long
+    /image-SIZE-SECONDS.png                   the image at such a URL
     /limited-NAME-SECONDS-SEED/…              one pixel after SECONDS if the model of `plans.LIMITS` admits it; else 429
     /report                                   what became of such orders since the last report; a new model begins
 """
@@ -37,8 +38,8 @@ def image(size: int) -> bytes:
 
 
 @cache
-def answer(form: str, size: int, address: str) -> bytes:
-    entry = {"b64_json": None, "url": f"http://{address}/image-{size}.png"}
+def answer(form: str, size: int, address: str, delay: str = "0") -> bytes:
+    entry = {"b64_json": None, "url": f"http://{address}/image-{size}-{delay}.png"}
     if form == "b64":
         entry = {"b64_json": base64.b64encode(image(size)).decode(), "url": None}
     return http(json.dumps({"created": 1, "data": [entry], "meta": {"usage": USAGE}}).encode())
@@ -121,10 +122,10 @@ class Connection(asyncio.Protocol):
         word, *numbers = path.split("/")[1].removesuffix(".png").split("-")
         match word:
             case "b64" | "url":
-                ready = answer(word, int(numbers[0]), self._address)
+                ready = answer(word, int(numbers[0]), self._address, *numbers[2:])
                 self._gate.enter(int(numbers[1]), lambda: self._send(ready))
             case "image":
-                self._send(download(int(numbers[0])))
+                asyncio.get_running_loop().call_later(float(numbers[1]), self._send, download(int(numbers[0])))
             case "limited":
                 Connection.limit = limit = Connection.limit or Limit(numbers[0], int(numbers[2]))
                 if refusal := limit.refusal():

@@ -22,7 +22,7 @@ from aimlapi_images import (
     errors,
     mask_from_box,
 )
-from aimlapi_images.batch import BatchStarted, JobEnded, Status, Throttled, run_batch
+from aimlapi_images.batch import BatchStarted, JobEnded, Status, Throttled, results, run_batch, workers
 from aimlapi_images.batch.store import folder
 from aimlapi_images.emulator import RunningEmulator
 from batches import exported, jobs, query, run
@@ -52,6 +52,21 @@ async def test_each_job_is_made_once_and_described(
     assert ran.ended.counts == {Status.DONE: 2}
     assert (ran.ended.spent_usd, ran.ended.unpriced, ran.ended.stopped) == (0.022, 0, None)
     assert {line["id"]: line["status"] for line in exported(tmp_path / "out")} == dict.fromkeys(ran.results, "done")
+
+
+async def test_the_event_loop_goes_on_while_the_results_are_written(
+    fast_client: ImageClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, write = asyncio.get_running_loop(), results.write_results
+
+    def after_a_turn_of_the_loop(*arguments: Any) -> None:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(timeout=20)
+        write(*arguments)
+
+    monkeypatch.setattr(workers, "write_results", after_a_turn_of_the_loop)
+    await run(fast_client, ["fox"], tmp_path)
+
+    assert len(exported(tmp_path)) == 1
 
 
 async def test_a_finished_batch_sends_nothing_when_it_is_run_again(

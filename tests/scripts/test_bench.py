@@ -12,6 +12,7 @@ from PIL import Image
 from bench import plans, tables
 from bench.chart import OURS, draw
 from bench.child import measure
+from bench.cluster import cluster_table
 from bench.cluster_model import Run, simulated_rate
 from bench.contestants import BATCH, CONTESTANTS
 from bench.running import Cell, environment, server
@@ -36,6 +37,17 @@ async def test_a_batch_gets_the_same_images() -> None:
         found = await measure(BATCH, f"http://{address}/b64-20000-2", 4, 2, save=True)
 
     assert (found["images"], found["bytes"]) == (4, 80_000)
+
+
+def test_a_cluster_is_measured_beside_a_batch_without_one() -> None:
+    table = cluster_table(6, (1,))
+
+    assert [row[0] for row in table.rows] == [
+        "no cluster, to a folder",
+        "no cluster, to a bucket",
+        "1 worker, to a bucket",
+    ]
+    assert [row[4] == "0.0 ms" for row in table.rows] == [True, True, False]
 
 
 def test_a_cell_is_measured_in_processes_of_its_own() -> None:

@@ -10,7 +10,7 @@ import re
 import ssl
 import warnings
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
@@ -62,7 +62,6 @@ class HTTPClients:
         }
         agent = {"User-Agent": f"aimlapi-images/{VERSION} Python/{platform.python_version()}"}
         if transport is None:
-            # One for both clients: loading the certificates takes longer than anything else here.
             options["verify"] = ssl_context()
         headers = {**agent, **_checked(headers)}
         api = partial(_client, base_url=self.base_url, transport=transport, headers=headers, **options)
@@ -110,11 +109,16 @@ class _Unreachable(httpx.AsyncBaseTransport):
 def ssl_context() -> ssl.SSLContext:
     """The trusted certificates: httpx's own, or those named by `SSL_CERT_FILE` or `SSL_CERT_DIR`."""
     try:
-        return httpx.create_ssl_context()
+        return _load_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:  # which an SSLError is, too
         named = [f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
         where = " or ".join(named) or "the installed package certifi"
         raise InvalidRequestError(f"no certificates can be loaded from {where}: {error}") from error
+
+
+@lru_cache(maxsize=1)  # it takes longer than anything else that a client does at its start
+def _load_certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -26,6 +26,7 @@ from aimlapi_images.client import ImageClient
 from aimlapi_images.errors import InvalidRequestError
 
 Progress = Callable[[models.BatchEvent], object]
+ResultT = TypeVar("ResultT")
 
 
 async def run_batch(
@@ -120,7 +121,7 @@ async def run_batch(
                     if isinstance(event, models.JobEnded):
                         yield event.result
         finally:
-            tell(run.end())
+            tell(await _uncancelled(client._threads.run(run.end), stop))
         if run.fatal is not None:
             raise run.fatal
 
@@ -141,11 +142,11 @@ def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **op
             return load(state, folder, source, Options(**options), place, dry=True)
 
 
-async def _uncancelled(loading: asyncio.Future[Plan], stop: asyncio.Event) -> Plan:
+async def _uncancelled(work: asyncio.Future[ResultT], stop: asyncio.Event) -> ResultT:
     """Wait for a thread even if this task is cancelled: it uses the state."""
     try:
-        return await asyncio.shield(loading)
+        return await asyncio.shield(work)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([loading])
+        await asyncio.wait([work])
         raise
