@@ -154,7 +154,9 @@ class MisbehavingServer:
 
 def _read_request(connection: socket.socket) -> Request | None:
     with connection.makefile("rb") as reader:
-        head = b"".join(iter(reader.readline, b"\r\n"))
+        head = b""
+        while (line := reader.readline()) not in (b"", b"\r\n"):  # empty once the client has gone
+            head += line
         if not head:
             return None
         first, *lines = head.decode("latin-1").splitlines()
