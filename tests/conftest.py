@@ -8,6 +8,7 @@ from own_schema import GENERATED
 
 import base64
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
@@ -34,6 +35,11 @@ DOCUMENT: dict[str, Any] = json.loads((GENERATED / "aimlapi_rest" / "openapi.jso
 # A complete PNG of one pixel, from the example in the schema.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mPQyp8OAAH3ATEjw1BhAAAAAElFTkSuQmCC")
 PIXEL_ANSWER = {"data": [{"b64_json": base64.b64encode(PIXEL).decode(), "url": None}]}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors, since many tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)

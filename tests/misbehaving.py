@@ -155,10 +155,10 @@ class MisbehavingServer:
 def _read_request(connection: socket.socket) -> Request | None:
     with connection.makefile("rb") as reader:
         head = b""
-        while (line := reader.readline()) not in (b"", b"\r\n"):  # empty once the client has gone
+        while (line := reader.readline()) != b"\r\n":
+            if not line:
+                return None  # the client has gone
             head += line
-        if not head:
-            return None
         first, *lines = head.decode("latin-1").splitlines()
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         method, target, _ = first.split(" ")

@@ -306,7 +306,7 @@ def test_it_follows_the_theme_and_fits_the_window(gallery: Gallery, zoo: Path, w
         gallery.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         gallery.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         color = gallery.run("return getComputedStyle(document.body).backgroundColor")
-        assert gallery.run("return document.documentElement.scrollWidth <= innerWidth")
+        gallery.wait(f"innerWidth === {width} && document.documentElement.scrollWidth <= innerWidth")
         lightness[theme] = int(color.removeprefix("rgb(").partition(",")[0])
     gallery.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": 1200, "height": 900})
 
