@@ -36,7 +36,8 @@ def find_api_key(api_key: str | None, environment: Mapping[str, str] = os.enviro
     key = _unquoted(api_key) if api_key is not None else _first(KEY_VARIABLES, environment)
     if not key:
         raise InvalidRequestError(
-            f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), pass api_key, or try the emulator"
+            f"no API key: set {KEY_VARIABLES[0]} (or {KEY_VARIABLES[1]}), pass api_key, or try the "
+            "emulator (aimlapi-images emulator, or aimlapi_images.emulator.serve() from Python)"
         )
     if _PLACEHOLDER.search(key):
         raise InvalidRequestError(f"the API key is a placeholder: set {KEY_VARIABLES[0]} to the key itself")

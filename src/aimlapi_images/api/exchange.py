@@ -109,7 +109,7 @@ class Exchange:
                 return _not_sent(f"the upload broke off: {describe(error)}", error)
             message = (
                 f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent "
-                "again; the provider's log lists it under this order"
+                "again; the provider's log (aimlapi-images logs, client.logs()) lists it under this order"
             )
             return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
         except BodyTooLargeError as error:
