@@ -25,7 +25,7 @@ demo: setup ## Make images with the emulator: no key, no cost
 
 test: check ## Run every check: check, then tests with coverage, then the built wheel
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	@$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term
 	@echo "==> Building the wheel, and trying it in a clean environment"
 	@$(BIN)/python scripts/try_wheel.py
 	@echo "==> All checks passed"

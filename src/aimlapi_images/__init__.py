@@ -7,8 +7,9 @@ async with ImageClient() as client:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aimlapi_images.about import loader
 
 if TYPE_CHECKING:
     from aimlapi_images.api.aiohttp_transport import aiohttp_transport
@@ -89,43 +90,34 @@ __all__ = [
     "mask_from_luminance",
 ]
 
-_HOMES = {
-    "Balance": "models",
-    "Budget": "dispatch.budget",
-    "EditOptions": "options",
-    "Event": "events",
-    "GenerateOptions": "options",
-    "GeneratedImage": "models",
-    "ImageClient": "client",
-    "ImageInput": "orders.image_input",
-    "LogEntry": "models",
-    "LogPage": "models",
-    "Observer": "events",
-    "RetryPolicy": "dispatch.retry",
-    "Spending": "models",
-    "ThrottleState": "events",
-    "Usage": "models",
-    "aiohttp_transport": "api.aiohttp_transport",
-    "mask_from_box": "orders.mask",
-    "mask_from_luminance": "orders.mask",
-}
-
 # Types of request fields, which are generated from the schema.
 _VALUES = ("Background", "Moderation", "OutputFormat", "Quality", "ResponseFormat", "Size")
 
+_HOMES = {
+    **dict.fromkeys(__all__, ".errors"),
+    **dict.fromkeys(_VALUES, "aimlapi_rest.fields"),
+    "Balance": ".models",
+    "Budget": ".dispatch.budget",
+    "EditOptions": ".options",
+    "Event": ".events",
+    "GenerateOptions": ".options",
+    "GeneratedImage": ".models",
+    "ImageClient": ".client",
+    "ImageInput": ".orders.image_input",
+    "LogEntry": ".models",
+    "LogPage": ".models",
+    "Observer": ".events",
+    "RetryPolicy": ".dispatch.retry",
+    "Spending": ".models",
+    "ThrottleState": ".events",
+    "Usage": ".models",
+    "aiohttp_transport": ".api.aiohttp_transport",
+    "mask_from_box": ".orders.mask",
+    "mask_from_luminance": ".orders.mask",
+}
 
 if not TYPE_CHECKING:  # a type checker would accept any name
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used, so that `--help` does not load the HTTP client."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name in _VALUES:
-            value = getattr(import_module("aimlapi_rest.fields"), name)
-        else:
-            value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = loader(__name__, _HOMES)  # so that `--help` does not load the HTTP client
 
 
 def __dir__() -> list[str]:

@@ -40,8 +40,11 @@ FAULTS = {
     "image_cut": 0.05,
     "expired_url": 0.02,
 }
-# Warnings of Dask's own, when worker processes come and go.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    # Warnings of Dask's own, when worker processes come and go.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.xdist_group("cluster"),  # one cluster for all
+]
 
 
 @pytest.fixture(scope="module")

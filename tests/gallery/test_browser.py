@@ -19,7 +19,10 @@ from aimlapi_images.gallery import write_gallery
 from browser import INSTALLED, browser
 from galleries import REFUSAL, Made, picture, store
 
-pytestmark = pytest.mark.skipif(not INSTALLED, reason="needs chromium and chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not INSTALLED, reason="needs chromium and chromedriver"),
+    pytest.mark.xdist_group("browser"),  # one for all
+]
 
 ATTACKS = (
     "<script>document.title='broken'</script>",
