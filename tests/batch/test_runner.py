@@ -22,7 +22,7 @@ from aimlapi_images import (
     errors,
     mask_from_box,
 )
-from aimlapi_images.batch import BatchStarted, JobEnded, Status, Throttled, results, run_batch, workers
+from aimlapi_images.batch import BatchEnded, BatchStarted, JobEnded, Status, Throttled, results, run_batch, workers
 from aimlapi_images.batch.store import folder
 from aimlapi_images.emulator import RunningEmulator
 from batches import exported, jobs, query, run
@@ -66,6 +66,33 @@ async def test_the_event_loop_goes_on_while_the_results_are_written(
     monkeypatch.setattr(workers, "write_results", after_a_turn_of_the_loop)
     await run(fast_client, ["fox"], tmp_path)
 
+    assert len(exported(tmp_path)) == 1
+
+
+async def test_a_batch_that_is_cancelled_at_its_end_still_sums_up(
+    fast_client: ImageClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, write = asyncio.get_running_loop(), results.write_results
+
+    def after_being_cancelled(*arguments: Any) -> None:
+        loop.call_soon_threadsafe(batch.cancel)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(timeout=20)
+        loop.call_soon_threadsafe(batch.cancel)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(timeout=20)
+        write(*arguments)
+
+    monkeypatch.setattr(workers, "write_results", after_being_cancelled)
+    events: list[Any] = []
+
+    async def consume() -> None:
+        async for _ in run_batch(fast_client, ["fox"], out=tmp_path, progress=events.append):
+            pass
+
+    batch = asyncio.create_task(consume())
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+
+    assert [event.counts for event in events if isinstance(event, BatchEnded)] == [{Status.DONE: 1}]
     assert len(exported(tmp_path)) == 1
 
 

@@ -121,7 +121,11 @@ async def run_batch(
                     if isinstance(event, models.JobEnded):
                         yield event.result
         finally:
-            tell(await _uncancelled(client._threads.run(run.end), stop))
+            ending = client._threads.run(run.end)
+            try:
+                await _uncancelled(ending, stop)
+            finally:
+                tell(ending.result())
         if run.fatal is not None:
             raise run.fatal
 
@@ -144,9 +148,13 @@ def plan_batch(jobs: reading.Source | None, *, out: str | os.PathLike[str], **op
 
 async def _uncancelled(work: asyncio.Future[ResultT], stop: asyncio.Event) -> ResultT:
     """Wait for a thread even if this task is cancelled: it uses the state."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([work])
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+            stop.set()
+    if cancelled is not None:
+        raise cancelled
+    return work.result()
