@@ -1,4 +1,4 @@
-"""One job, from its order to its file. Each step is recorded before the next one begins."""
+"""One job, from its order to its file. Each step is recorded, by `Record`, before the next one begins."""
 
 from __future__ import annotations
 

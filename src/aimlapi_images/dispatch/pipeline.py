@@ -4,9 +4,12 @@
 2. wait for a turn: slots, rate, shared pause after a 429, budget     `Throttle.turn`
 3. send one attempt; the answer streams into sinks                    `Pipeline._exchange`
 4. classify it: delivered, or one of five kinds of failure            `Outcome`
-5. retry, or stop with exactly one error                              `Retry.run`
+5. retry steps 2 to 4, or stop with exactly one error                 `Retry.run`
 6. fetch the URL, if the API sent one, without the key                `Delivery.fetch`
 7. finish the file, build the `GeneratedImage`                        `Delivery.finish`
+
+In step 3, base64 goes through `BodyDecoder` and `Payload` into a `Sink`, which writes a temporary file; step 6 writes
+to a `Sink` as well. Step 7 checks that the image is complete, syncs the file and gives it its name.
 """
 
 from __future__ import annotations
@@ -164,6 +167,7 @@ class Pipeline:
                 return turn.refusal
             progress.attempts += 1
             sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
+            # Awaited: the state of a batch has it before it can be billed.
             await progress.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:

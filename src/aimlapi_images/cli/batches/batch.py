@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STOPPED: Final = 5
 
+# The options for `run_batch` and, further below, for the client. What is in neither list is a field of all jobs.
 _RUN_OPTIONS: Final = ("skip_invalid", "retry_refused", "retry_lost", "adopt", "verify", "limit", "order", "state")
 transport_option = click.option(
     "--transport", type=click.Choice(["httpx", "aiohttp"]), default="httpx", help="HTTP library."
