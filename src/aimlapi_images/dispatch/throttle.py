@@ -1,7 +1,6 @@
 """One queue for a whole client: which attempt may start now, first come, first served.
 
-A refused order (429) waits as asked, in `retry`, keeps its place, and is sent again. All slow down only if that makes
-refusals rarer:
+A refused order (429) waits as `retry` says, keeps its place, and is sent again. All slow down only if that helps:
 
 1. Before the first refusal, 16 attempts start at once and 16 a second, twice as many each second.
 2. A refusal cuts the pace for a moment. It returns to the known rate, which is what the API admitted, stays near it,
