@@ -73,7 +73,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "what was not billed runs again, what is lost only with": (
         "batch/test_reconcile.py::test_what_was_billed_is_priced_and_lost_and_the_rest_runs_again",
     ),
-    "Each batch ends with `images/index.html`": ("cli/test_gallery_cli.py::test_a_batch_ends_with_its_gallery",),
+    "A batch ends with `images/index.html`": ("cli/test_gallery_cli.py::test_a_batch_ends_with_its_gallery",),
     "of all images and failures with search, filters and costs, which needs no network": (
         "gallery/test_browser.py::test_search_answers_while_typing",
         "gallery/test_page.py::test_the_page_needs_nothing_else_and_allows_only_its_own_style_and_script",

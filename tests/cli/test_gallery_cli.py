@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aimlapi_images import cli, emulator
+from aimlapi_images.cli.batches import gallery as at_the_end
 from aimlapi_images.gallery import page, thumbnails
 from galleries import Made, picture, store
 
@@ -105,6 +106,15 @@ def test_it_can_be_switched_off_and_needs_pillow(batch: Callable[..., Any], monk
 
     assert (off[0], without[0]) == (0, 0)
     assert not Path("out/index.html").exists()
+
+
+def test_a_large_batch_gets_it_when_asked(batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_the_end, "_MOST_JOBS", 1)
+
+    code, _, err = batch()
+
+    assert (code, Path("out/index.html").exists()) == (0, False)
+    assert err.endswith("for a gallery of so many jobs: aimlapi-images gallery out\n")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no reason"), KeyboardInterrupt(), MemoryError()])

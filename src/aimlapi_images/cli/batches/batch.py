@@ -112,7 +112,7 @@ def batch(
         for line in summary(work.ended, shlex.quote(str(chosen["state"] or out)), _command()):
             click.echo(line)
     if work.ended is not None and tally.total and not no_gallery and not is_url(out):
-        write_after_batch(Path(out), quiet=quiet or as_json)
+        write_after_batch(Path(out), sum(work.ended.counts.values()), quiet=quiet or as_json)
     return code
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from aimlapi_images.about import needs_extra
 from aimlapi_images.cli.process import INTERRUPTED, complain, fail
+
+_MOST_JOBS: Final = 20_000  # whose thumbnails are made without being asked: that takes minutes
 
 
 @click.command()
@@ -37,11 +40,15 @@ def gallery(folder: Path, no_thumbnails: bool) -> int:
     return 0
 
 
-def write_after_batch(folder: Path, *, quiet: bool) -> None:
+def write_after_batch(folder: Path, jobs: int, *, quiet: bool) -> None:
     """Write the gallery of a batch that has ended, if Pillow is installed. Whatever fails is only said."""
     from aimlapi_images.gallery.thumbnails import available
 
     if not available():
+        return
+    if jobs > _MOST_JOBS:
+        if not quiet:
+            click.echo(f"for a gallery of so many jobs: aimlapi-images gallery {shlex.quote(str(folder))}", err=True)
         return
     try:
         page = _write(folder, thumbnails=True, quiet=quiet)
