@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,8 @@ def jobs(*ids: str, **fields: Any) -> list[dict[str, Any]]:
 
 def query(out: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a batch's state."""
-    with sqlite3.connect(out / "batch.sqlite") as database:
-        rows = database.execute(sql).fetchall()
-    database.close()
-    return rows
+    with closing(sqlite3.connect(out / "batch.sqlite")) as database:
+        return database.execute(sql).fetchall()
 
 
 def exported(out: Path) -> list[dict[str, Any]]:

@@ -61,6 +61,9 @@ class Database:
             self.db: sqlite3.Connection = sqlite3.connect(
                 name, isolation_level=None, check_same_thread=False, timeout=30, uri=True
             )
+        except sqlite3.Error as error:
+            raise _error(path, error) from error
+        try:
             self.db.row_factory = sqlite3.Row
             for setting in ("query_only = ON",) if readonly else _SETTINGS:
                 self.db.execute(f"PRAGMA {setting}")
@@ -68,7 +71,11 @@ class Database:
             self._file = path and path.stat().st_ino
             if self._reserve:
                 self._reserve.write_bytes(secrets.token_bytes(_RESERVE_BYTES))  # zeros may take no space
+        except BatchError:
+            self.db.close()
+            raise
         except (sqlite3.Error, OSError) as error:
+            self.db.close()
             raise _error(path, error) from error
 
     def _open(self) -> None:
