@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,9 @@ HOSTILE = (
 
 
 def names(*ids: str) -> list[str]:
-    state = State(None)
-    load(state, Path("/nowhere"), [Job(id_, {"prompt": "x"}) for id_ in ids], Options())
-    return [row[0] for row in state.db.execute("SELECT name FROM jobs ORDER BY job")]
+    with closing(State(None)) as state:
+        load(state, Path("/nowhere"), [Job(id_, {"prompt": "x"}) for id_ in ids], Options())
+        return [row[0] for row in state.db.execute("SELECT name FROM jobs ORDER BY job")]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), unique=True, max_size=10))
