@@ -140,6 +140,30 @@ async def test_certificates_named_by_the_environment(
     assert image.data == PIXEL
 
 
+async def test_certificates_are_loaded_once_for_all_clients_until_the_environment_changes(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    loaded: list[ssl.SSLContext] = []
+    load = httpx.create_ssl_context
+
+    def counted() -> ssl.SSLContext:
+        loaded.append(load())
+        return loaded[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counted)
+
+    for _ in range(3):
+        await ImageClient(KEY).aclose()
+    before = len(loaded)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    for _ in range(3):
+        await ImageClient(KEY).aclose()
+
+    assert before <= 1  # an earlier test may have loaded them
+    assert len(loaded) == before + 1
+
+
 @pytest.mark.parametrize("variables", [[], ["REQUESTS_CA_BUNDLE"], ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]])
 async def test_certificates_that_are_not_trusted_name_the_variable_that_helps(
     make: Make, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, variables: list[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -365,8 +366,6 @@ async def test_a_closed_client_fails_no_job(fast_emulator: RunningEmulator, tmp_
 
 
 def test_writes_that_wait_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     store = state.State(tmp_path / "batch.sqlite")
     sizes: list[int] = []
     transaction = store.transaction
@@ -389,8 +388,6 @@ def test_writes_that_wait_share_a_transaction(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_write_that_fails_by_itself_fails_no_other(tmp_path: Path) -> None:
-    import asyncio
-
     store = state.State(tmp_path / "batch.sqlite")
 
     def unreadable() -> None:

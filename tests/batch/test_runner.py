@@ -74,11 +74,14 @@ async def test_a_batch_that_is_cancelled_at_its_end_still_sums_up(
 ) -> None:
     loop, write = asyncio.get_running_loop(), results.write_results
 
+    async def cancel() -> None:
+        batch.cancel()
+        for _ in range(10):  # turns of the loop, in which the batch is told
+            await asyncio.sleep(0)
+
     def after_being_cancelled(*arguments: Any) -> None:
-        loop.call_soon_threadsafe(batch.cancel)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(timeout=20)
-        loop.call_soon_threadsafe(batch.cancel)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(timeout=20)
+        for _ in range(2):
+            asyncio.run_coroutine_threadsafe(cancel(), loop).result(timeout=20)
         write(*arguments)
 
     monkeypatch.setattr(workers, "write_results", after_being_cancelled)
