@@ -25,8 +25,6 @@ from aimlapi_images.api.response_parser import (
 from aimlapi_images.dispatch.delivery import usable
 from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.json_decoder import BodyDecoder
-from aimlapi_images.media.sinks import SinkSet
-from aimlapi_images.threads import Threads
 from conftest import PIXEL, scripted
 
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -36,7 +34,7 @@ API_BODY = {"message": "…", "path": "/v1/images/generations", "requestId": "79
 def answer(status: int, body: Any = b"", **headers: str) -> HTTPAnswer:
     """An answer as `exchange` gives it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    decoder = BodyDecoder(SinkSet(None, Threads()).open)
+    decoder = BodyDecoder()
     decoder.feed(content)
     document = decoder.finish() if 200 <= status < 300 else None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -207,10 +205,10 @@ DATA: list[tuple[str, Any, bytes | None, str | None]] = [
 
 @pytest.mark.parametrize(("body", "data", "url"), [row[1:] for row in DATA], ids=[row[0] for row in DATA])
 @pytest.mark.parametrize("status", [200, 201])
-async def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
+def test_an_image_is_found_by_its_value(status: int, body: Any, data: bytes | None, url: str | None) -> None:
     (found,) = images(status, body).entries
 
-    came = None if found.payload is None else await found.payload.sink.rescue()
+    came = None if found.payload is None else found.payload.data
     assert (came, found.url) == (data, url)
 
 
@@ -361,8 +359,8 @@ def test_numbers_beyond_all_sense_do_not_cost_the_image() -> None:
     assert retry_after({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}) is None
 
 
-async def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
-    found = await usable(images(203, {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}))
+def test_a_broken_payload_beside_a_url_leaves_the_url() -> None:
+    found = usable(images(203, {"data": [{"b64_json": "@@@", "url": "https://a/b"}]}))
 
     assert isinstance(found, ImageAnswer)
     assert found.entries == (ImageEntry(url="https://a/b"),)

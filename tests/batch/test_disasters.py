@@ -23,8 +23,9 @@ from aimlapi_images import BatchError, ImageClient
 from aimlapi_images.batch import making, run_batch
 from aimlapi_images.batch.store import database, state
 from aimlapi_images.batch.store import folder as store_folder
+from aimlapi_images.dispatch import delivery
 from aimlapi_images.emulator import RunningEmulator
-from aimlapi_images.media import files, sinks
+from aimlapi_images.media import files
 from batches import command, jobs, query, run, start
 from conftest import KEY
 
@@ -65,8 +66,7 @@ async def test_paid_images_are_kept_elsewhere_if_the_disk_is_full(
 ) -> None:
     out = tmp_path / "out"
     disk = FullDisk(out)
-    for module in (files, sinks):
-        monkeypatch.setattr(module, "open_part", disk.open_part)
+    monkeypatch.setattr(files, "open_part", disk.open_part)
     defaults = {"response_format": response_format}
 
     with pytest.raises(BatchError, match=r"job-\d cannot be written \(.*No space left.*\); the image is kept"):
@@ -88,8 +88,10 @@ async def test_paid_images_are_kept_elsewhere_if_the_disk_is_full(
 async def test_an_image_that_can_be_saved_a_moment_later_is(
     fast_client: ImageClient, fast_emulator: RunningEmulator, tmp_path: Path, elsewhere: Path, monkeypatch: Any
 ) -> None:
-    disk = FullDisk(tmp_path / "out")
-    monkeypatch.setattr(sinks, "open_part", disk.open_part)  # not that of `GeneratedImage.save`
+    def full(path: Path, data: bytes, *, overwrite: bool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(delivery, "write_whole", full)  # not that of `GeneratedImage.save`
 
     ran = await run(fast_client, TEN, tmp_path / "out")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
 import re
@@ -15,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from aimlapi_images.media.files import free_name, free_number, open_part, write_whole
-from conftest import KEY, PIXEL
-from misbehaving import MisbehavingServer, Reply
+from conftest import KEY, PIXEL, PIXEL_ANSWER
+from misbehaving import MisbehavingServer, reply
 
 
 @pytest.fixture
@@ -78,21 +77,21 @@ def test_temporary_files_are_hidden_and_named_after_the_package(tmp_path: Path) 
 
 
 ORDER = """
-import asyncio, sys
+import asyncio, os, sys, time
 from aimlapi_images import ImageClient
 
 async def main(key, base_url, path):
     async with ImageClient(key, base_url=base_url) as client:
         await client.generate("x", to=path)
 
+os.fsync = lambda descriptor: time.sleep(60)  # killed before the file gets its name
 asyncio.run(main(*sys.argv[1:]))
 """
-HALF = b'HTTP/1.1 200 OK\r\n\r\n{"data": [{"b64_json": "' + base64.b64encode(PIXEL[:40] + bytes(2**21))
 
 
 def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
     with (
-        MisbehavingServer([Reply([HALF], end="hang")]) as server,
+        MisbehavingServer([reply(200, PIXEL_ANSWER)]) as server,
         subprocess.Popen([sys.executable, "-c", ORDER, KEY, server.origin, str(tmp_path / "fox")]) as process,
     ):
         while process.poll() is None and not list(tmp_path.iterdir()):

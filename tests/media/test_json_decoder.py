@@ -12,23 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_images.media.json_decoder import BodyDecoder, BodyTooLargeError
-from aimlapi_images.media.sinks import Sink, SinkSet
-from aimlapi_images.threads import Threads
 from conftest import PIXEL
 
-THREADS = Threads()
 B64 = base64.b64encode(PIXEL).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(range(256))).decode()  # has slashes and pluses
 WEBP = base64.b64encode(b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(20)).decode()
 GIF = base64.b64encode(b"GIF89a" + bytes(20)).decode()
 
 
-def open_sink() -> Sink:
-    return SinkSet(None, THREADS).open()
-
-
 def fed(pieces: Iterable[bytes], **limits: int) -> BodyDecoder:
-    decoder = BodyDecoder(open_sink, **limits)
+    decoder = BodyDecoder(**limits)
     for piece in pieces:
         decoder.feed(piece)
     return decoder
@@ -42,12 +35,12 @@ def pieces_of(body: bytes, lengths: list[int]) -> Iterable[bytes]:
         position, turn = position + length, turn + 1
 
 
-async def outcome(pieces: Iterable[bytes]) -> tuple[Any, list[tuple[str, bytes, bool]]]:
+def outcome(pieces: Iterable[bytes]) -> tuple[Any, list[tuple[str, bytes, bool]]]:
     """The document, and each image's name, bytes, and whether there was a problem."""
     decoder = fed(pieces)
     document = decoder.finish()
     payloads = decoder.payloads.items()
-    return document, [(name, await each.sink.rescue(), each.problem is not None) for name, each in payloads]
+    return document, [(name, each.data, each.problem is not None) for name, each in payloads]
 
 
 def entry(text: str) -> str:
@@ -106,15 +99,15 @@ FOUND: dict[str, tuple[str, Any, list[bytes]]] = {
 
 
 @pytest.mark.parametrize(("body", "document", "images"), FOUND.values(), ids=FOUND)
-async def test_an_image_is_found_wherever_the_body_is_cut(body: str, document: Any, images: list[bytes]) -> None:
+def test_an_image_is_found_wherever_the_body_is_cut(body: str, document: Any, images: list[bytes]) -> None:
     raw = body.encode()
     expected = (document, [(f"<image {number}>", data, False) for number, data in enumerate(images, 1)])
 
-    assert await outcome([raw]) == expected
+    assert outcome([raw]) == expected
     if len(raw) < 5_000:
-        assert await outcome(raw[i : i + 1] for i in range(len(raw))) == expected
+        assert outcome(raw[i : i + 1] for i in range(len(raw))) == expected
     for cut in range(0, min(len(raw), 5_000), 1 if len(raw) < 400 else 99):
-        assert await outcome([raw[:cut], raw[cut:]]) == expected, cut
+        assert outcome([raw[:cut], raw[cut:]]) == expected, cut
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 1000])
@@ -126,23 +119,23 @@ async def test_an_image_is_found_wherever_the_body_is_cut(body: str, document: A
         (b'{"a": "\xed\xa0\x80", "b64_json": "QUJD"}', {"a": "\ufffd\ufffd\ufffd", "b64_json": "<image 1>"}),
     ],
 )
-async def test_broken_text_around_an_image_does_not_matter(body: bytes, document: Any, size: int) -> None:
-    assert await outcome(pieces_of(body, [size])) == (document, [("<image 1>", b"ABC", False)])
+def test_broken_text_around_an_image_does_not_matter(body: bytes, document: Any, size: int) -> None:
+    assert outcome(pieces_of(body, [size])) == (document, [("<image 1>", b"ABC", False)])
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 1000])
-async def test_an_image_in_place_of_json_is_taken_as_it_is(size: int) -> None:
-    assert await outcome(pieces_of(PIXEL, [size])) == (None, [("<image 1>", PIXEL, False)])
+def test_an_image_in_place_of_json_is_taken_as_it_is(size: int) -> None:
+    assert outcome(pieces_of(PIXEL, [size])) == (None, [("<image 1>", PIXEL, False)])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
 @pytest.mark.parametrize(
     "text", ["QUJD!QUJD", "QUJD\\xQUJD", 'QUJD\\"QUJD', "QUJD\\\\", "QUJD\xff", "QUJD\\ud83d\\ude00", "QUJD\\u00"]
 )
-async def test_a_broken_image_keeps_what_came_before(text: str, size: int) -> None:
+def test_a_broken_image_keeps_what_came_before(text: str, size: int) -> None:
     body = entry(text).encode()
 
-    _, ((name, data, _),) = await outcome(pieces_of(body, [size]))
+    _, ((name, data, _),) = outcome(pieces_of(body, [size]))
 
     assert (name, data) == ("<image 1>", b"ABC")
 
@@ -176,7 +169,7 @@ def without_images(value: Any, found: list[bytes]) -> Any:
 
 @settings(max_examples=200, deadline=None)
 @given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]), st.booleans(), CUTS)
-async def test_any_document_in_any_pieces(
+def test_any_document_in_any_pieces(
     document: Any, ascii_only: bool, indent: int | None, slashes: bool, cuts: list[int]
 ) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
@@ -184,7 +177,7 @@ async def test_any_document_in_any_pieces(
     images: list[bytes] = []
     expected = without_images(document, images)
 
-    found, payloads = await outcome(pieces_of(body, cuts))
+    found, payloads = outcome(pieces_of(body, cuts))
 
     assert found == expected
     assert [data for _, data, _ in payloads] == images
@@ -196,10 +189,10 @@ TOKENS += ["\\u00", "41", "/9j/4AAQSkZJRg", B64, "QUJD", "=", "data:image/", "da
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=25).map("".join) | st.binary(max_size=120).map(repr), CUTS)
-async def test_any_mixture_in_any_pieces(text: str, cuts: list[int]) -> None:
+def test_any_mixture_in_any_pieces(text: str, cuts: list[int]) -> None:
     body = text.encode()
 
-    assert repr(await outcome(pieces_of(body, cuts))) == repr(await outcome([body]))
+    assert repr(outcome(pieces_of(body, cuts))) == repr(outcome([body]))
 
 
 def test_a_large_image_in_network_sized_chunks() -> None:
@@ -225,7 +218,7 @@ def test_an_image_above_the_limit_is_a_problem_and_is_not_stored() -> None:
     first, second = fed(large, max_payload=1000).payloads.values()
 
     assert first.problem == "more than 1,000 bytes"
-    assert first.size == first.sink.size <= 1000
+    assert first.size == len(first.data) <= 1000
     assert (second.problem, second.size) == (None, 3)
 
 
@@ -251,7 +244,7 @@ def test_everything_has_a_limit(body: bytes, limit: dict[str, int], message: str
 
 
 @pytest.mark.parametrize("text", ["\\", "\\u00", '"', "'\\", "=", "\\n", " "])
-async def test_a_long_body_of_the_same_characters_takes_no_longer_than_others(text: str) -> None:
-    _, images = await outcome(pieces_of(b'{"b64_json":"A' + text.encode() * 500_000, [65_536]))
+def test_a_long_body_of_the_same_characters_takes_no_longer_than_others(text: str) -> None:
+    _, images = outcome(pieces_of(b'{"b64_json":"A' + text.encode() * 500_000, [65_536]))
 
     assert [data for _, data, _ in images] == [b""]

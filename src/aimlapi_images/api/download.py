@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 from typing import Any, Final
 
 import httpx
@@ -13,9 +13,8 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded, is_loopback
 from aimlapi_images.errors import DownloadError
-from aimlapi_images.media.formats import IncompleteImageError
+from aimlapi_images.media.formats import IncompleteImageError, image_problem
 from aimlapi_images.media.json_values import shorten, shorten_url
-from aimlapi_images.media.sinks import Sink, SinkSet
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 10  # as long as the chains of CDNs get; each hop is checked
@@ -31,30 +30,25 @@ class Downloader:
         http: A client that sends neither the key nor cookies.
         api_url: The API's address. Images at the same origin may come over plain HTTP. An API on this machine, such as
             the emulator, may also name other ports of it, but no redirect leads there.
-        max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
+    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, bodies: BodySlots) -> None:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
         self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
-        self._slots = asyncio.Semaphore(max_concurrency)
 
-    async def fetch(self, url: str, sinks: SinkSet) -> Sink | Failure:
-        """Try once to fetch an image into a new sink. A failure keeps the URL, and what arrived: it is paid for."""
-        sink = sinks.open()
+    async def fetch(self, url: str) -> bytes | Failure:
+        """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
+        buffer = io.BytesIO()
         try:
-            async with self._slots:
-                await self._fetch(httpx.URL(url), sink)
-            return sink
+            await self._fetch(httpx.URL(url), buffer)
         except Exception as error:
-            part = await sink.rescue() if sink.size <= MAX_IMAGE_BYTES else b""
-            await sink.discard()
-            return _failure(error, url, part)
+            return _failure(error, url, buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b"")
+        return buffer.getvalue()
 
-    async def _fetch(self, url: httpx.URL, sink: Sink) -> None:
+    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO) -> None:
         for redirects in range(1 + MAX_REDIRECTS):
             local = not redirects and (url.scheme, url.host) == ("http", self._this_machine)
             guard = {} if local else self._guard(url)
@@ -72,7 +66,7 @@ class Downloader:
                         retry_after=retry_after(response.headers),
                     )
                 async with self._bodies.slot():
-                    await _read(response, sink)
+                    await _read(response, buffer)
                 return
             finally:
                 await response.aclose()
@@ -98,16 +92,15 @@ class _UnusableAnswerError(Exception):
         self.retry_after = retry_after
 
 
-async def _read(response: httpx.Response, sink: Sink) -> None:
+async def _read(response: httpx.Response, buffer: io.BytesIO) -> None:
     async for piece in response.aiter_bytes():
-        sink.write(piece)
-        if sink.size > MAX_IMAGE_BYTES:
+        buffer.write(piece)
+        if buffer.tell() > MAX_IMAGE_BYTES:
             raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes")
-        await sink.drain()
-    problem = await sink.problem()
+    problem = image_problem(buffer.getvalue())
     if isinstance(problem, IncompleteImageError):
         raise problem
-    # Something that is not an image at all is not worth another try: `Sink.finish` says so.
+    # Something that is not an image at all is not worth another try: `Delivery.finish` says so.
 
 
 def _failure(error: Exception, url: str, part: bytes) -> Failure:

@@ -1,9 +1,10 @@
-"""From the API's answer to finished images: download what came as a URL, finish the files, report what is missing."""
+"""From the API's answer to finished images: download what came as a URL, write the files, report what is missing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import attrs
 
@@ -12,11 +13,13 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import ImageAnswer
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
+from aimlapi_images.media.files import free_number, write_whole
+from aimlapi_images.media.formats import ImageFormat, image_problem, read_whole_image, with_extension
 from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.json_values import shorten_url
-from aimlapi_images.media.sinks import ImageFile, Sink, SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
+from aimlapi_images.threads import Threads
 
 
 @attrs.define
@@ -27,26 +30,26 @@ class Delivery:
     answer: ImageAnswer
     attempts: int
     started: float  # by the monotonic clock, in seconds
-    _downloads: dict[int, Sink | Failure] = attrs.field(factory=dict, init=False)
+    _downloads: dict[int, bytes | Failure] = attrs.field(factory=dict, init=False)
 
     @property
     def missing_urls(self) -> tuple[str, ...]:
         """The URLs of the images that have not been fetched."""
-        return tuple(url for number, url in self._urls() if isinstance(self._downloads.get(number), Failure | None))
+        return tuple(url for number, url in self._urls() if not isinstance(self._downloads.get(number), bytes))
 
     def _urls(self) -> list[tuple[int, str]]:
         entries = enumerate(self.answer.entries, 1)
         return [(number, entry.url) for number, entry in entries if entry.payload is None and entry.url]
 
-    async def fetch(self, downloader: Downloader, retry: Retry, sinks: SinkSet) -> None:
+    async def fetch(self, downloader: Downloader, retry: Retry) -> None:
         """Fetch the images that came as URLs. If this is cancelled, complete ones are kept."""
 
         async def fetch(number: int, url: str) -> None:
             longest = b""
 
-            async def attempt() -> Sink | Failure:
+            async def attempt() -> bytes | Failure:
                 nonlocal longest
-                result = await downloader.fetch(url, sinks)
+                result = await downloader.fetch(url)
                 if isinstance(result, Failure):
                     longest = max(longest, result.details["data"], key=len)
                 return result
@@ -60,8 +63,8 @@ class Delivery:
             for number, url in self._urls():
                 tasks.create_task(fetch(number, url))
 
-    async def finish(self, late: Failure | None = None) -> GeneratedImage:
-        """Finish each image, and its file. Returns the first image, with the others in it.
+    async def finish(self, threads: Threads, late: Failure | None = None) -> GeneratedImage:
+        """Write each image, if the order has a path. Returns the first image, with the others in it.
 
         Raises:
             ImageError: `late` (the deadline passed), or the first problem with an image. The error has all images that
@@ -71,7 +74,7 @@ class Delivery:
         images: list[GeneratedImage] = []
         failures: list[Failure] = [] if late is None else [late]
         for number, entry in enumerate(self.answer.entries, 1):
-            result = await self._finish(number, entry, seconds)
+            result = await self._finish(number, entry, seconds, threads)
             if isinstance(result, GeneratedImage):
                 images.append(result)
             elif result is not None:
@@ -82,23 +85,33 @@ class Delivery:
         others = tuple(attrs.evolve(image, usage=Usage()) for image in images[1:])
         return attrs.evolve(images[0], others=others) if others else images[0]
 
-    async def _finish(self, number: int, entry: ImageEntry, seconds: float) -> GeneratedImage | Failure | None:
+    async def _finish(
+        self, number: int, entry: ImageEntry, seconds: float, threads: Threads
+    ) -> GeneratedImage | Failure | None:
         """One image, why it is missing, or `None` if the deadline passed before it was fetched."""
-        sink = entry.payload.sink if entry.payload is not None else self._downloads.get(number)
-        if sink is None:
+        data = self._downloads.get(number) if entry.payload is None else entry.payload.data
+        if data is None:
             return None
-        if isinstance(sink, Failure):
+        if isinstance(data, Failure):
             lost = {"usage": self.answer.usage, "inference_id": self.answer.inference_id}
-            return attrs.evolve(sink, details={**sink.details, **lost})
+            return attrs.evolve(data, details={**data.details, **lost})
         try:
-            try:
-                return self._image(entry, await sink.finish(number), seconds)
-            except OSError as error:
-                data = await sink.rescue()
-                file = ImageFile(await sink.check(), len(data), data=data)
-                return _not_saved(self._image(entry, file, seconds), error)
+            format_ = read_whole_image(data)
         except ValueError as error:
-            return await _invalid(entry, sink, error, self.answer)
+            return _invalid(entry, data, error, self.answer)
+        image = self._image(entry, format_, data, seconds)
+        if self.order.to is None:
+            return image
+        try:
+            path = await threads.run(self._write, self.order.to, number, format_, data)
+        except OSError as error:
+            return _not_saved(image, error)
+        return attrs.evolve(image, data=None, path=self.order.as_given(path))
+
+    def _write(self, to: Path, number: int, format_: ImageFormat, data: bytes) -> Path:
+        path = Path(with_extension(free_number(to, number), format_.name))
+        write_whole(path, data, overwrite=self.order.overwrite)
+        return path
 
     def _error(self, failures: list[Failure], images: list[GeneratedImage]) -> ImageError:
         """The error of the first failure, with everything else that the answer brought."""
@@ -113,15 +126,14 @@ class Delivery:
             note += f"; complete images are in this error's `images`{written}"
         return first.error(order=self.order.id, images=complete, urls=urls + more, note=note)
 
-    def _image(self, entry: ImageEntry, file: ImageFile, seconds: float) -> GeneratedImage:
+    def _image(self, entry: ImageEntry, format_: ImageFormat, data: bytes, seconds: float) -> GeneratedImage:
         return GeneratedImage(
-            data=file.data,
-            path=file.path and self.order.as_given(file.path),
-            file_size=file.size,
-            format=file.format.name,
-            media_type=file.format.media_type,
-            width=file.format.width,
-            height=file.format.height,
+            data=data,
+            file_size=len(data),
+            format=format_.name,
+            media_type=format_.media_type,
+            width=format_.width,
+            height=format_.height,
             prompt=self.order.prompt,
             parameters=self.order.parameters,
             usage=self.answer.usage,
@@ -134,7 +146,7 @@ class Delivery:
         )
 
 
-async def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
+def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
     """Check the images that came in the answer itself.
 
     Returns:
@@ -143,14 +155,17 @@ async def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
     entries: list[ImageEntry] = []
     failures: list[Failure] = []
     for entry in answer.entries:
-        problem = await entry.payload.sink.problem() if entry.payload else None
-        if entry.payload and problem and not entry.url:
-            failures.append(await _invalid(entry, entry.payload.sink, problem, answer))
-        entries.append(attrs.evolve(entry, payload=None) if problem and entry.url else entry)
+        payload = entry.payload
+        if payload is not None and (problem := image_problem(payload.data)):
+            if entry.url:
+                entry = attrs.evolve(entry, payload=None)
+            else:
+                failures.append(_invalid(entry, payload.data, problem, answer))
+        entries.append(entry)
     return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
 
 
-async def _invalid(entry: ImageEntry, sink: Sink, error: ValueError, answer: ImageAnswer) -> Failure:
+def _invalid(entry: ImageEntry, data: bytes, error: ValueError, answer: ImageAnswer) -> Failure:
     """The failure that bytes mean which are not a whole image."""
     source = f" from {shorten_url(entry.url)}" if entry.payload is None and entry.url else ""
     problem = f"{entry.payload.problem}; " if entry.payload is not None and entry.payload.problem else ""
@@ -159,7 +174,7 @@ async def _invalid(entry: ImageEntry, sink: Sink, error: ValueError, answer: Ima
         outcome=Outcome.UNKNOWN,
         error_type=DecodeError,
         message=f"{reason}. It is paid for, and in this error's `data`",
-        details={"data": await sink.rescue(), "url": entry.url, "inference_id": answer.inference_id},
+        details={"data": data, "url": entry.url, "inference_id": answer.inference_id},
         cause=error,
     )
 

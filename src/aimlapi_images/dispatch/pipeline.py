@@ -2,22 +2,21 @@
 
 1. `orders` builds and validates the request; nothing is sent yet
 2. wait for a turn: slots, rate, shared pause after a 429, budget     `Throttle.turn`
-3. send one attempt; the answer streams into sinks                    `Pipeline._exchange`
+3. send one attempt; images are decoded while the answer arrives      `Pipeline._exchange`
 4. classify it: delivered, or one of five kinds of failure            `Outcome`
 5. retry steps 2 to 4, or stop with exactly one error                 `Retry.run`
 6. fetch the URL, if the API sent one, without the key                `Delivery.fetch`
-7. finish the file, build the `GeneratedImage`                        `Delivery.finish`
+7. write the file, build the `GeneratedImage`                         `Delivery.finish`
 
-In step 3, base64 goes through `BodyDecoder` and `Payload` into a `Sink`, which writes a temporary file; step 6 writes
-to a `Sink` as well. Step 7 checks that the image is complete, syncs the file and gives it its name.
+In step 3, base64 goes through `BodyDecoder` into a `Payload`, which holds the image's bytes; step 6 returns such bytes.
+Step 7 checks that the image is complete, and writes it: to a temporary file first, which then gets the image's name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -34,10 +33,9 @@ from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.progress import Progress, SentAttempt
 from aimlapi_images.dispatch.retry import Retry
-from aimlapi_images.dispatch.throttle import Throttle, Ticket
+from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.media.image_finder import ImageEntry
-from aimlapi_images.media.sinks import SinkSet
 from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
@@ -55,6 +53,7 @@ class Pipeline:
     log: LogLookup
     report: events.Reporter
     threads: Threads
+    deliveries: asyncio.Semaphore  # how many orders may have images that are neither fetched nor written
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def run(
@@ -81,21 +80,21 @@ class Pipeline:
     async def _run(
         self, order: Order, deadline: float | None, observer: events.Observer | None, *, fetch: bool
     ) -> GeneratedImage | None:
-        progress = Progress(report=self.report.after(observer), fetch=fetch)
+        progress = Progress(order, self.report.after(observer), self.throttle.ticket(order.kind))
         try:
-            with self._reserved(order):
-                async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
-                    failure = await self._until_fetched(order, deadline, sinks, progress)
-                    if progress.delivery is not None:
-                        if not fetch and failure is None and progress.delivery.missing_urls:
-                            if progress.observer_error is not None:
-                                raise progress.observer_error
-                            return None
-                        image = await progress.delivery.finish(failure)
-                    elif failure is not None:
-                        # An earlier attempt may have been billed, too.
-                        billed = failure.may_be_billed or progress.may_be_billed
-                        raise failure.error(order=order.id, may_be_billed=billed)
+            async with self._reserved(order) as held:
+                failure = await self._until_fetched(progress, held, deadline, fetch=fetch)
+                delivery = progress.delivery
+                if delivery is None:
+                    failure = cast(Failure, failure)
+                    # An earlier attempt may have been billed, too.
+                    billed = failure.may_be_billed or progress.may_be_billed
+                    raise failure.error(order=order.id, may_be_billed=billed)
+                if not fetch and failure is None and delivery.missing_urls:
+                    if progress.observer_error is not None:
+                        raise progress.observer_error
+                    return None
+                image = await delivery.finish(self.threads, failure)
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error), progress)
@@ -112,57 +111,56 @@ class Pipeline:
 
     async def fetch(self, url: str, order: Order, deadline: float | None = None) -> GeneratedImage:
         """Steps 6 and 7 alone, for an image that is paid for."""
-        with self._reserved(order):
-            async with SinkSet(order.to, self.threads, order.overwrite) as sinks:
-                answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
-                delivery = Delivery(order, answer, 0, time.monotonic())
-                failure = None
-                try:
-                    async with asyncio.timeout(deadline):
-                        await delivery.fetch(self.downloader, self.retry, sinks)
-                except TimeoutError as error:
-                    failure = Progress("download", delivery=delivery).deadline_failure(deadline, error)
-                return await delivery.finish(failure)
+        answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
+        progress = Progress(order, phase="download")
+        delivery = progress.delivery = Delivery(order, answer, 0, progress.started)
+        failure = None
+        async with self._reserved(order) as held:
+            try:
+                async with asyncio.timeout(deadline):
+                    await held.enter_async_context(self.deliveries)
+                    await delivery.fetch(self.downloader, self.retry)
+            except TimeoutError as error:
+                failure = progress.deadline_failure(deadline, error)
+            return await delivery.finish(self.threads, failure)
 
     async def _until_fetched(
-        self, order: Order, deadline: float | None, sinks: SinkSet, progress: Progress
+        self, progress: Progress, held: AsyncExitStack, deadline: float | None, *, fetch: bool
     ) -> Failure | None:
         """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
-        started = time.monotonic()
-        ticket = self.throttle.ticket(order.kind)
-        attempt = partial(self._attempt, order, ticket, sinks, progress)
-        before_wait = partial(self._report_retry, order, progress)
+        attempt = partial(self._attempt, progress, held)
         try:
             async with asyncio.timeout(deadline) as limit:
-                answer = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
-                if isinstance(answer, Failure):
-                    return answer
-                delivery = progress.delivery = Delivery(order, answer, progress.attempts, started)
+                delivery = await self.retry.run(
+                    attempt, throttled=True, before_wait=partial(self._report_retry, progress)
+                )
+                if isinstance(delivery, Failure):
+                    return delivery
                 progress.phase = "observer"
-                urls = delivery.missing_urls
-                event = events.Generated(order.id, progress.attempts, urls, answer.usage, answer.inference_id)
+                answer, urls = delivery.answer, delivery.missing_urls
+                event = events.Generated(progress.order.id, progress.attempts, urls, answer.usage, answer.inference_id)
                 await self._report_paid(event, progress)
                 progress.phase = "download"
-                if progress.fetch:
-                    await delivery.fetch(self.downloader, self.retry, sinks)
+                if fetch:
+                    await delivery.fetch(self.downloader, self.retry)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             return progress.deadline_failure(deadline, error)
         return None
 
-    async def _attempt(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+    async def _attempt(self, progress: Progress, held: AsyncExitStack) -> Delivery | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
-        result = await self._in_turn(order, ticket, sinks, progress)
+        result = await self._in_turn(progress, held)
         if (state := self.throttle.change()) is not None:
-            await self._report_paid(events.ThrottleChanged(order.id, state), progress)
+            await self._report_paid(events.ThrottleChanged(progress.order.id, state), progress)
         return result
 
-    async def _in_turn(self, order: Order, ticket: Ticket, sinks: SinkSet, progress: Progress) -> ImageAnswer | Failure:
+    async def _in_turn(self, progress: Progress, held: AsyncExitStack) -> Delivery | Failure:
         """The same, before changes of the throttle are reported."""
-        progress.phase = "queue"
+        order, progress.phase = progress.order, "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
-        async with self.throttle.turn(ticket) as turn:
+        async with self.throttle.turn(progress.ticket) as turn:
             if turn.refusal is not None:
                 return turn.refusal
             progress.attempts += 1
@@ -171,7 +169,7 @@ class Pipeline:
             await progress.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
             progress.phase = "request"
             try:
-                turn.result = result = await self._exchange(order, sent, sinks)
+                turn.result = result = await self._exchange(order, sent)
             except BaseException:  # cancelled, or the deadline passed
                 events.logger.warning(
                     "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
@@ -180,10 +178,13 @@ class Pipeline:
                 raise
             if not isinstance(result, Failure):
                 self.ledger.charge(order.kind, result.usage)
-                return result
+                delivery = progress.delivery = Delivery(order, result, progress.attempts, progress.started)
+                progress.phase = "download"
+                # Still in the slot: while too many paid images wait to be fetched or written, no more are ordered.
+                await held.enter_async_context(self.deliveries)
+                return delivery
             if result.may_be_billed:
                 sent.assumed_usd = self.ledger.charge_unknown(order.kind)
-        await sinks.discard()
         if result.may_be_billed and self.retry.policy.retry_unknown == "if-unbilled":
             progress.phase = "log"
             result = await self._settle(order, sent, result)
@@ -191,8 +192,8 @@ class Pipeline:
         progress.may_be_billed = progress.may_be_billed or result.may_be_billed
         return result
 
-    async def _exchange(self, order: Order, sent: SentAttempt, sinks: SinkSet) -> ImageAnswer | Failure:
-        """Step 3: send one attempt. Images in the answer stream into the sinks.
+    async def _exchange(self, order: Order, sent: SentAttempt) -> ImageAnswer | Failure:
+        """Step 3: send one attempt.
 
         `Idempotency-Key` is not documented by this API, but harmless: a server that supports it runs an order once,
         however often it is sent.
@@ -202,9 +203,9 @@ class Pipeline:
         except InvalidRequestError as error:  # a file that changed since it was checked
             return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
-        answer = await self.exchange(request, sinks, order.images_expected)
+        answer = await self.exchange(request, order.images_expected)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
-        return result if isinstance(result, Failure) else await usable(result)
+        return result if isinstance(result, Failure) else usable(result)
 
     async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
         """Ask the provider's log how an attempt ended, and say so in the failure."""
@@ -223,8 +224,9 @@ class Pipeline:
             note=f"{failure.note}. The provider's log says that {said}",
         )
 
-    async def _report_retry(self, order: Order, progress: Progress, failure: Failure, wait: float) -> None:
-        await progress.report(events.Retrying(order.id, progress.attempts, failure.error(order=order.id), wait))
+    async def _report_retry(self, progress: Progress, failure: Failure, wait: float) -> None:
+        order = progress.order.id
+        await progress.report(events.Retrying(order, progress.attempts, failure.error(order=order), wait))
         progress.phase = "backoff"
 
     async def _report_paid(self, event: events.Event, progress: Progress) -> None:
@@ -241,17 +243,16 @@ class Pipeline:
         except Exception as problem:
             event.error.add_note(f"the observer failed as well: {problem!r}")
 
-    @contextmanager
-    def _reserved(self, order: Order) -> Iterator[None]:
-        """Refuse a second order for the same file: it would be paid for, and could not be written."""
-        target = order.target
-        if target is None:
-            yield
-            return
-        if target in self._targets:
-            raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
-        self._targets.add(target)
-        try:
-            yield
-        finally:
-            self._targets.remove(target)
+    @asynccontextmanager
+    async def _reserved(self, order: Order) -> AsyncIterator[AsyncExitStack]:
+        """Refuse a second order for the same file: it would be paid for, and could not be written.
+
+        Yields a stack for whatever else the order holds until it ends.
+        """
+        async with AsyncExitStack() as held:
+            if (target := order.target) is not None:
+                if target in self._targets:
+                    raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
+                self._targets.add(target)
+                held.callback(self._targets.remove, target)
+            yield held

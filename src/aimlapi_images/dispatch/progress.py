@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,9 +11,11 @@ import attrs
 
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.delivery import Delivery
+from aimlapi_images.dispatch.throttle import Ticket
 from aimlapi_images.errors import DeadlineExceededError
 from aimlapi_images.events import Reporter
 from aimlapi_images.media.json_values import shorten_url
+from aimlapi_images.orders.order import Order
 
 _PHASES: Final = {
     "queue": "waiting for its turn",
@@ -28,9 +31,11 @@ _PHASES: Final = {
 class Progress:
     """How far an order has come."""
 
-    phase: str = "queue"  # as in `DeadlineExceededError`
-    fetch: bool = True  # whether images that come as URLs are downloaded
+    order: Order
     report: Reporter = attrs.field(factory=Reporter)
+    ticket: Ticket = (0, None)  # its place in the queue
+    phase: str = "queue"  # as in `DeadlineExceededError`
+    started: float = attrs.field(factory=time.monotonic)  # in seconds
     # So that an order id that is used again, in this run or another, is never settled by an earlier attempt's log row.
     nonce: str = attrs.field(factory=lambda: secrets.token_hex(4))
     attempts: int = 0  # how many times it was sent

@@ -1,14 +1,13 @@
-"""Streaming base64 decoder for one image. No I/O happens here: the bytes go to a sink."""
+"""Streaming base64 decoder for one image."""
 
 from __future__ import annotations
 
 import binascii
+import io
 import re
 from typing import Final
 
 import pybase64
-
-from aimlapi_images.media.sinks import Sink
 
 _MAX_PREFIX_LENGTH: Final = 256
 _WHITE_SPACE: Final = b" \t\r\n\v\f"
@@ -17,27 +16,31 @@ _FOREIGN: Final = re.compile(rb"[^A-Za-z0-9+/]")
 
 
 class Payload:
-    """The base64 text of one image, decoded into a sink.
+    """The bytes of one image, decoded from its base64 text while that arrives.
 
     Reads whatever can be understood: white space and line breaks, the URL alphabet, missing padding, and the prefix
-    of a data URL. Whether the bytes are a complete image is not judged here: see `Sink.check`.
+    of a data URL. Whether the bytes are a complete image is not judged here: see `read_whole_image`.
 
     Attributes:
-        sink: The sink.
-        size: Number of bytes written to the sink.
+        size: Number of bytes so far.
         problem: Why the decoding stopped early, or `None`.
     """
 
-    def __init__(self, sink: Sink, *, max_bytes: int) -> None:
-        self.sink = sink
+    def __init__(self, *, max_bytes: int) -> None:
         self.size: int = 0
         self.problem: str | None = None
+        self._buffer = io.BytesIO()
         self._max_bytes = max_bytes
         self._prefix_possible = True
         self._held = b""  # a possible prefix, later up to four characters: only the last ones may have padding
 
     def __repr__(self) -> str:
         return f"<{self.size:,} bytes{f', {self.problem}' if self.problem else ''}>"
+
+    @property
+    def data(self) -> bytes:
+        """The bytes so far."""
+        return self._buffer.getvalue()
 
     def feed(self, text: bytes) -> None:
         """Decode the next characters. JSON escapes are resolved already."""
@@ -82,8 +85,7 @@ class Payload:
         if self.size + len(data) > self._max_bytes:
             self._fail(f"more than {self._max_bytes:,} bytes")
             return
-        self.size += len(data)
-        self.sink.write(data)
+        self.size += self._buffer.write(data)
 
     def _decode(self, text: bytes) -> bytes | None:
         """Decode all but the last characters, and hold those. `None` if a character does not fit there."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import PurePath
 from typing import BinaryIO, Final
 
 import attrs
-
-from aimlapi_images.media.image_end import has_end
 
 # The first extension is the one to add. The others are kept where a path has them.
 EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -22,6 +21,7 @@ _SIGNATURES: Final = re.compile(
 )
 _LONGEST_SIGNATURE: Final = 12  # bytes
 _STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
+_MOST_PARTS: Final = 300_000  # that are looked at; a GIF of 64 MiB has 260,000
 
 
 class IncompleteImageError(ValueError):
@@ -68,23 +68,31 @@ def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
     return ImageFormat(name, width, height)
 
 
-def read_whole_image(file: BinaryIO, size: int) -> ImageFormat:
-    """Like `read_file_format`, for an image that must be complete.
+def read_whole_image(data: bytes) -> ImageFormat:
+    """Read the format of a complete image: half an image is not an image.
 
     Raises:
         IncompleteImageError: The end of the image is missing.
         ValueError: The bytes are not an image.
     """
-    file.seek(0)
-    head = file.read(_LONGEST_SIGNATURE)
-    name = signature(head)
+    name = signature(data)
     if name is None:
-        cut = size < _LONGEST_SIGNATURE and any(start.startswith(head[:4]) for start in _STARTS)
+        cut = len(data) < _LONGEST_SIGNATURE and any(start.startswith(data[:4]) for start in _STARTS)
     else:
-        cut = not has_end(file, size, name)
+        cut = not _has_end(data, name)
     if cut:
-        raise IncompleteImageError(f"{size:,} bytes, cut off before the end of {f'the {name}' if name else 'an image'}")
-    return read_file_format(file, size)
+        end = f"the {name}" if name else "an image"
+        raise IncompleteImageError(f"{len(data):,} bytes, cut off before the end of {end}")
+    return read_file_format(io.BytesIO(data), len(data))
+
+
+def image_problem(data: bytes) -> ValueError | None:
+    """Why the bytes are not a complete image, or `None`."""
+    try:
+        read_whole_image(data)
+    except ValueError as error:
+        return error
+    return None
 
 
 def format_of(path: PurePath) -> str | None:
@@ -100,3 +108,67 @@ def with_extension(path: PurePath, format_name: str) -> PurePath:
     if suffix in extensions:
         return path
     return path.with_name((path.name if format_of(path) is None else path.stem) + extensions[0])
+
+
+def _has_end(data: bytes, name: str) -> bool:
+    """Whether a file, which begins as this format, is complete. What follows its end does not matter."""
+    match name:
+        case "png":
+            return _png_has_end(data)
+        case "jpeg":
+            return _jpeg_has_end(data)
+        case "gif":
+            return _gif_has_end(data)
+    return len(data) >= 8 + int.from_bytes(data[4:8], "little") > 12
+
+
+def _png_has_end(data: bytes) -> bool:
+    """Go from chunk to chunk: length, type, data, checksum."""
+    start = 8
+    for _ in range(_MOST_PARTS):
+        kind, end = data[start + 4 : start + 8], start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if end > len(data) or kind == b"IEND":
+            return end <= len(data)
+        start = end
+    return False
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    """Go from segment to segment, since one may hold a whole thumbnail. After the first scan, find the end marker."""
+    start = 2
+    for _ in range(_MOST_PARTS):
+        marker = data[start : start + 2]
+        if marker == b"\xff\xff":  # filler
+            start += 1
+            continue
+        if len(marker) < 2 or marker[0] != 0xFF:
+            return False
+        start += 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
+        if marker[1] == 0xDA:
+            return data.find(b"\xff\xd9", start) >= 0
+    return False
+
+
+def _gif_has_end(data: bytes) -> bool:
+    """Go from block to block, and through the pieces of each."""
+    start = 13 + _color_table_size(data[10:11])
+    parts = iter(range(_MOST_PARTS))
+    for _ in parts:
+        kind = data[start : start + 1]
+        if kind == b",":
+            start += 11 + _color_table_size(data[start + 9 : start + 10])
+        elif kind == b"!":
+            start += 2
+        else:
+            return kind == b";"
+        for _ in parts:
+            length = data[start : start + 1]
+            start += 1
+            if length in (b"", b"\0"):
+                break
+            start += length[0]
+    return False
+
+
+def _color_table_size(flags: bytes) -> int:
+    return 3 * 2 ** (flags[0] % 8 + 1) if flags and flags[0] & 0x80 else 0

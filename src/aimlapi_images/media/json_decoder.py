@@ -1,7 +1,7 @@
 """Streaming decoder for answers with base64 images.
 
 An image of 1.5 MB is a JSON string of 2 MB. The decoder passes its text on piece by piece and never holds it. The
-rest of the body, the skeleton, is small and parsed at the end. No I/O happens here.
+rest of the body, the skeleton, is small and parsed at the end.
 
 An image is recognized by the beginning of its base64, wherever it stands, so that neither another field nor a fault
 in the JSON around it loses a paid image. In the documented field, any text counts as one.
@@ -10,13 +10,11 @@ in the JSON around it loses a paid image. In the documented field, any text coun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.formats import signature
 from aimlapi_images.media.json_values import parsed
-from aimlapi_images.media.sinks import Sink
 
 MAX_SKELETON_BYTES: Final = 4 * 2**20
 MAX_PAYLOAD_BYTES: Final = 64 * 2**20
@@ -55,7 +53,7 @@ class BodyTooLargeError(Exception):
 class BodyDecoder:
     """Decodes a response body that arrives in chunks of any size.
 
-    `open_sink` opens a sink for the next image. The limits are in bytes; a decoded image above its limit has a problem.
+    The limits are in bytes. A decoded image above its limit has a problem.
 
     Attributes:
         payloads: All images in order of arrival, by the name that replaces their text in the skeleton.
@@ -64,7 +62,6 @@ class BodyDecoder:
 
     def __init__(
         self,
-        open_sink: Callable[[], Sink],
         *,
         max_skeleton: int = MAX_SKELETON_BYTES,
         max_payload: int = MAX_PAYLOAD_BYTES,
@@ -72,7 +69,6 @@ class BodyDecoder:
     ) -> None:
         self.payloads: dict[str, Payload] = {}
         self.skeleton: bytearray = bytearray()
-        self._open_sink = open_sink
         self._max_skeleton = max_skeleton
         self._max_payload = max_payload
         self._max_body = max_body
@@ -125,7 +121,7 @@ class BodyDecoder:
         name = f"<image {len(self.payloads) + 1}>"
         self.skeleton[start:] = name.encode()
         self._scanned = len(self.skeleton)
-        self._payload = self.payloads[name] = Payload(self._open_sink(), max_bytes=self._max_payload)
+        self._payload = self.payloads[name] = Payload(max_bytes=self._max_payload)
         self._closing = closing
         return rest
 

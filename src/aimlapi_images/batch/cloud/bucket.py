@@ -145,7 +145,7 @@ class Bucket:
         with _errors(f"{self.url}/{name} cannot be read"):
             data = self._fs.cat_file(f"{self._root}/{name}")
         with _errors(f"{self.url}/{name} is not an image"):
-            kind = read_whole_image(io.BytesIO(data), len(data))
+            kind = read_whole_image(data)
         digest = hashlib.sha256(data).hexdigest()
         return StoredImage(number, name, len(data), digest, 0, kind.name, kind.width, kind.height)
 
