@@ -118,14 +118,14 @@ class ImageClient:
         self._account = Account(exchange)
         self._pipeline = Pipeline(
             exchange=exchange,
-            downloader=Downloader(self._http.downloads, self._http.base_url, bodies),
+            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency, bodies),
             throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger),
             ledger=self._ledger,
             retry=self._retry,
             log=LogLookup(self._account, self._retry),
             report=Reporter((observer,)),
             threads=self._threads,
-            deliveries=asyncio.Semaphore(max_concurrency),
+            writing=asyncio.Semaphore(max_concurrency),
         )
 
     async def generate(

@@ -130,10 +130,10 @@ async def test_no_more_is_ordered_while_images_wait_for_the_disk(tmp_path: Path,
 
     async with ImageClient(KEY, transport=httpx.MockTransport(answer), max_concurrency=2) as client:
         orders = [asyncio.create_task(client.generate("x", to=tmp_path / f"{number}")) for number in range(9)]
-        await turns_of_the_loop(lambda: sent == 4)
+        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == 2)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert sent == 4  # two images wait for the disk, and two for those
+        assert sent <= 4  # the disk works on two images, and at most two more were under way before
         slow_disk.opened.set()
         images = await asyncio.gather(*orders)
 
@@ -141,14 +141,15 @@ async def test_no_more_is_ordered_while_images_wait_for_the_disk(tmp_path: Path,
     assert (sent, client.spending.orders) == (9, 9)
 
 
-async def test_an_image_that_waits_for_others_survives_its_deadline(tmp_path: Path, slow_disk: Gate) -> None:
+async def test_an_order_that_waits_for_the_disk_is_not_sent_after_its_deadline(tmp_path: Path, slow_disk: Gate) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=PIXEL_ANSWER))
     async with ImageClient(KEY, transport=transport, max_concurrency=1) as client:
         first = asyncio.create_task(client.generate("x", to=tmp_path / "1"))
         await asyncio.to_thread(slow_disk.reached.wait, 30)
-        with pytest.raises(DeadlineExceededError, match="it is billed") as caught:
+        with pytest.raises(DeadlineExceededError, match="it is not billed") as caught:
             await client.generate("x", deadline=0.1)
         slow_disk.opened.set()
         await first
 
-    assert [image.data for image in caught.value.images] == [PIXEL]
+    assert caught.value.phase == "queue"
+    assert client.spending.orders == 1

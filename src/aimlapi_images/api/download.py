@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any, Final
 
@@ -30,20 +31,23 @@ class Downloader:
         http: A client that sends neither the key nor cookies.
         api_url: The API's address. Images at the same origin may come over plain HTTP. An API on this machine, such as
             the emulator, may also name other ports of it, but no redirect leads there.
+        max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, bodies: BodySlots) -> None:
+    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
+        self._slots = asyncio.Semaphore(max_concurrency)
         self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
 
     async def fetch(self, url: str) -> bytes | Failure:
         """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
         buffer = io.BytesIO()
         try:
-            await self._fetch(httpx.URL(url), buffer)
+            async with self._slots:
+                await self._fetch(httpx.URL(url), buffer)
         except Exception as error:
             return _failure(error, url, buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b"")
         return buffer.getvalue()

@@ -15,8 +15,8 @@ Step 7 checks that the image is complete, and writes it: to a temporary file fir
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -53,7 +53,7 @@ class Pipeline:
     log: LogLookup
     report: events.Reporter
     threads: Threads
-    deliveries: asyncio.Semaphore  # how many orders may have images that are neither fetched nor written
+    writing: asyncio.Semaphore  # limits the orders whose images are being written
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def run(
@@ -82,8 +82,8 @@ class Pipeline:
     ) -> GeneratedImage | None:
         progress = Progress(order, self.report.after(observer), self.throttle.ticket(order.kind))
         try:
-            async with self._reserved(order) as held:
-                failure = await self._until_fetched(progress, held, deadline, fetch=fetch)
+            with self._reserved(order):
+                failure = await self._until_fetched(progress, deadline, fetch=fetch)
                 delivery = progress.delivery
                 if delivery is None:
                     failure = cast(Failure, failure)
@@ -94,7 +94,8 @@ class Pipeline:
                     if progress.observer_error is not None:
                         raise progress.observer_error
                     return None
-                image = await delivery.finish(self.threads, failure)
+                async with self.writing:
+                    image = await delivery.finish(self.threads, failure)
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error), progress)
@@ -115,25 +116,21 @@ class Pipeline:
         progress = Progress(order, phase="download")
         delivery = progress.delivery = Delivery(order, answer, 0, progress.started)
         failure = None
-        async with self._reserved(order) as held:
+        with self._reserved(order):
             try:
                 async with asyncio.timeout(deadline):
-                    await held.enter_async_context(self.deliveries)
                     await delivery.fetch(self.downloader, self.retry)
             except TimeoutError as error:
                 failure = progress.deadline_failure(deadline, error)
-            return await delivery.finish(self.threads, failure)
+            async with self.writing:
+                return await delivery.finish(self.threads, failure)
 
-    async def _until_fetched(
-        self, progress: Progress, held: AsyncExitStack, deadline: float | None, *, fetch: bool
-    ) -> Failure | None:
+    async def _until_fetched(self, progress: Progress, deadline: float | None, *, fetch: bool) -> Failure | None:
         """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
-        attempt = partial(self._attempt, progress, held)
+        attempt, before_wait = partial(self._attempt, progress), partial(self._report_retry, progress)
         try:
             async with asyncio.timeout(deadline) as limit:
-                delivery = await self.retry.run(
-                    attempt, throttled=True, before_wait=partial(self._report_retry, progress)
-                )
+                delivery = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
                 if isinstance(delivery, Failure):
                     return delivery
                 progress.phase = "observer"
@@ -149,20 +146,22 @@ class Pipeline:
             return progress.deadline_failure(deadline, error)
         return None
 
-    async def _attempt(self, progress: Progress, held: AsyncExitStack) -> Delivery | Failure:
+    async def _attempt(self, progress: Progress) -> Delivery | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
-        result = await self._in_turn(progress, held)
+        result = await self._in_turn(progress)
         if (state := self.throttle.change()) is not None:
             await self._report_paid(events.ThrottleChanged(progress.order.id, state), progress)
         return result
 
-    async def _in_turn(self, progress: Progress, held: AsyncExitStack) -> Delivery | Failure:
+    async def _in_turn(self, progress: Progress) -> Delivery | Failure:
         """The same, before changes of the throttle are reported."""
         order, progress.phase = progress.order, "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
         async with self.throttle.turn(progress.ticket) as turn:
             if turn.refusal is not None:
                 return turn.refusal
+            async with self.writing:
+                pass  # nothing more is ordered while images pile up in memory, because the disk is slow
             progress.attempts += 1
             sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
             # Awaited: the state of a batch has it before it can be billed.
@@ -178,11 +177,8 @@ class Pipeline:
                 raise
             if not isinstance(result, Failure):
                 self.ledger.charge(order.kind, result.usage)
-                delivery = progress.delivery = Delivery(order, result, progress.attempts, progress.started)
-                progress.phase = "download"
-                # Still in the slot: while too many paid images wait to be fetched or written, no more are ordered.
-                await held.enter_async_context(self.deliveries)
-                return delivery
+                progress.delivery = Delivery(order, result, progress.attempts, progress.started)
+                return progress.delivery
             if result.may_be_billed:
                 sent.assumed_usd = self.ledger.charge_unknown(order.kind)
         if result.may_be_billed and self.retry.policy.retry_unknown == "if-unbilled":
@@ -243,16 +239,17 @@ class Pipeline:
         except Exception as problem:
             event.error.add_note(f"the observer failed as well: {problem!r}")
 
-    @asynccontextmanager
-    async def _reserved(self, order: Order) -> AsyncIterator[AsyncExitStack]:
-        """Refuse a second order for the same file: it would be paid for, and could not be written.
-
-        Yields a stack for whatever else the order holds until it ends.
-        """
-        async with AsyncExitStack() as held:
-            if (target := order.target) is not None:
-                if target in self._targets:
-                    raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
-                self._targets.add(target)
-                held.callback(self._targets.remove, target)
-            yield held
+    @contextmanager
+    def _reserved(self, order: Order) -> Iterator[None]:
+        """Refuse a second order for the same file: it would be paid for, and could not be written."""
+        target = order.target
+        if target is None:
+            yield
+            return
+        if target in self._targets:
+            raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
+        self._targets.add(target)
+        try:
+            yield
+        finally:
+            self._targets.remove(target)
