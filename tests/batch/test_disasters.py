@@ -47,12 +47,12 @@ class FullDisk:
 
     def __init__(self, folder: Path) -> None:
         self.full = True
-        self._folder, self._open_part = folder, files.open_part
+        self._folder, self._whole_file = folder, files.whole_file
 
-    def open_part(self, folder: Path) -> Any:
-        if self.full and folder.is_relative_to(self._folder):
-            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
-        return self._open_part(folder)
+    def whole_file(self, target: Path, *, overwrite: bool = False) -> Any:
+        if self.full and target.is_relative_to(self._folder):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return self._whole_file(target, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
@@ -66,7 +66,7 @@ async def test_paid_images_are_kept_elsewhere_if_the_disk_is_full(
 ) -> None:
     out = tmp_path / "out"
     disk = FullDisk(out)
-    monkeypatch.setattr(files, "open_part", disk.open_part)
+    monkeypatch.setattr(files, "whole_file", disk.whole_file)
     defaults = {"response_format": response_format}
 
     with pytest.raises(BatchError, match=r"job-\d cannot be written \(.*No space left.*\); the image is kept"):

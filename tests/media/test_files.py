@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aimlapi_images.media.files import free_name, free_number, open_part, write_whole
+from aimlapi_images.media.files import free_name, free_number, whole_file, write_whole
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 from misbehaving import MisbehavingServer, reply
 
@@ -70,8 +70,8 @@ def test_without_hard_links_the_name_does_not_appear_before_the_bytes(
 
 
 def test_temporary_files_are_hidden_and_named_after_the_package(tmp_path: Path) -> None:
-    path, file = open_part(tmp_path)
-    file.close()
+    with whole_file(tmp_path / "trex.png"):
+        (path,) = tmp_path.iterdir()
 
     assert re.fullmatch(r"\.aimlapi-images-[0-9a-f]{16}\.part", path.name)
 

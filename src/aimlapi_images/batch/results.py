@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 import attrs
 
@@ -19,7 +20,7 @@ from aimlapi_images.batch.store.folder import STATE
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.dispatch.budget import Budget
 from aimlapi_images.errors import BatchError, InvalidRequestError
-from aimlapi_images.media.files import open_part, put_in_place
+from aimlapi_images.media.files import whole_file
 from aimlapi_images.orders.order import as_path
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
@@ -101,15 +102,8 @@ def write_results(state: State, path: Path, format_: str) -> None:
     """
     if format_ not in _WRITERS:
         raise InvalidRequestError(f"format must be {' or '.join(FORMATS)}, not {format_!r}")
-    part, raw = open_part(path.absolute().parent)
-    raw.close()
-    try:
-        _WRITERS[format_](state, part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        put_in_place(part, path.absolute(), overwrite=True)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path.absolute(), overwrite=True) as file:
+        _WRITERS[format_](state, file)
 
 
 def print_results(state: State, format_: str, file: TextIO) -> None:
@@ -132,15 +126,16 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_text(format_: str) -> Callable[[State, Path], None]:
-    def write(state: State, path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            print_results(state, format_, file)
+def _write_text(format_: str) -> Callable[[State, BinaryIO], None]:
+    def write(state: State, file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        print_results(state, format_, text)
+        text.detach()
 
     return write
 
 
-def _write_parquet(state: State, path: Path) -> None:
+def _write_parquet(state: State, file: BinaryIO) -> None:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -149,7 +144,7 @@ def _write_parquet(state: State, path: Path) -> None:
     names = [field.name for field in attrs.fields(JobResult)]
     types = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.float64() for name in _FLOAT}
     schema = pyarrow.schema([(name, types.get(name, pyarrow.int64())) for name in names])
-    with parquet.ParquetWriter(path, schema) as writer:
+    with parquet.ParquetWriter(file, schema) as writer:
         rows: list[dict[str, Any]] = []
         for row in state.results():
             rows.append(_flat(attrs.asdict(JobResult.from_row(row))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from aimlapi_images.batch.store.folder import StoredImage, is_unchanged, utc_now
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.gallery.thumbnails import available, make_thumbnail, remove_others
-from aimlapi_images.media.files import open_part, put_in_place
+from aimlapi_images.media.files import whole_file
 from aimlapi_images.orders.order import absolute, as_path
 
 PAGE: Final = "index.html"
@@ -70,13 +69,8 @@ def write_gallery(folder: str | os.PathLike[str], *, thumbnails: bool = True, pr
     with closing(stored(out)) as state:
         try:
             _check_ours(page)
-            part, file = open_part(out)
-            try:
-                with io.BufferedWriter(file) as buffered:
-                    _write(buffered.write, state, out, thumbnails and available(), progress)
-                put_in_place(part, page, overwrite=True)
-            finally:
-                part.unlink(missing_ok=True)
+            with whole_file(page, overwrite=True) as file:
+                _write(file.write, state, out, thumbnails and available(), progress)
         except OSError as error:
             raise InvalidRequestError(f"{page} cannot be written: {error.strerror or error}") from error
     return page

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from aimlapi_images.media.files import open_part, put_in_place
+from aimlapi_images.media.files import write_whole
 
 FOLDER: Final = ".thumbnails"  # the name of no job's file: those never begin with a dot
 SUFFIX: Final = ".webp"
@@ -47,10 +47,7 @@ def make_thumbnail(folder: Path, image: str, sha256: str) -> str | None:
         if not path.exists():
             small = shrink(folder / image)
             path.parent.mkdir(parents=True, exist_ok=True)
-            part, file = open_part(path.parent)
-            with file:
-                file.write(small)
-            put_in_place(part, path, overwrite=True)
+            write_whole(path, small, overwrite=True)
     except Exception:  # whatever Pillow makes of the file, or the disk of the copy
         return None
     return thumbnail_path(sha256)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import io
 import itertools
 import os
 import re
 import secrets
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from aimlapi_images.media.formats import format_of, with_extension
 
@@ -53,43 +53,43 @@ def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Pa
     return target
 
 
-def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write a file atomically: to a temporary file in the same folder, synced, then renamed. Blocks.
+@contextmanager
+def whole_file(target: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears whole or not at all: a temporary file in the same folder, synced, then renamed. Blocks.
+
+    The temporary file is named after this package, so that leftovers of killed processes can be told from other
+    programs' files. The first one in a folder removes those.
 
     Raises:
         FileExistsError: The target exists, and `overwrite` is false.
         OSError: The file could not be written. No part of it is left.
     """
-    part, file = open_part(target.parent)
-    try:
-        with io.BufferedWriter(file) as writer:
-            writer.write(data)
-            writer.flush()
-            os.fsync(file.fileno())
-        put_in_place(part, target, overwrite=overwrite)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def open_part(folder: Path) -> tuple[Path, io.FileIO]:
-    """Create a temporary file in the folder of its target, and open it unbuffered for writing and reading.
-
-    It is named after this package, so that leftovers of killed processes can be told from other programs' files. The
-    first one in a folder removes those.
-    """
-    part = folder / f".aimlapi-images-{secrets.token_hex(8)}.part"
+    part = target.parent / f".aimlapi-images-{secrets.token_hex(8)}.part"
     # Not with `tempfile`, whose files only their owner may read: an image follows the umask.
-    file = part.open("x+b", buffering=0)
-    _remove_stale(folder)
-    return part, file
+    try:
+        with part.open("xb") as file:
+            _remove_stale(target.parent)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _put_in_place(part, target, overwrite=overwrite)
+    finally:
+        with suppress(OSError):  # what happened to the target is the result
+            part.unlink()
+
+
+def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a `whole_file`. Raises as it does."""
+    with whole_file(target, overwrite=overwrite) as file:
+        file.write(data)
 
 
 @lru_cache(maxsize=1_000)  # once for each folder: it may have many files
 def _remove_stale(folder: Path) -> None:
     """Remove the temporary files in which nothing was written for a day.
 
-    No download or answer pauses for so long. If a process was suspended meanwhile, it still has the file open: its
-    order ends with a `NotSavedError`, which has the image.
+    No write takes so long. If a process was suspended meanwhile, its order ends with a `NotSavedError`, which has the
+    image.
     """
     for path in folder.glob(_PARTS):
         with suppress(OSError):
@@ -98,27 +98,20 @@ def _remove_stale(folder: Path) -> None:
                 path.unlink()
 
 
-def put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
+def _put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
     """Rename a complete, closed temporary file. The target's name never appears before its bytes.
 
     Without `overwrite`, the check and the rename are one step: a hard link on POSIX, a plain rename on Windows. File
     systems without hard links (FAT, some network shares) have no such step: there, a file that another process creates
     meanwhile is overwritten. An empty file that reserves the name would block the next run after a crash.
-
-    Raises:
-        FileExistsError: The target exists, and `overwrite` is false.
-        OSError: The file could not be renamed.
     """
     if overwrite:
         part.replace(target)
     elif os.name == "nt":  # pragma: no cover
         part.rename(target)
-    elif _link(part, target):
-        with suppress(OSError):  # the target is complete, whatever happens to the other name
-            part.unlink()
-    elif os.path.lexists(target):
-        raise _exists(target)
-    else:
+    elif not _link(part, target):
+        if os.path.lexists(target):
+            raise _exists(target)
         part.replace(target)
 
 

@@ -110,15 +110,16 @@ class Bucket:
                 return None
             return data
 
-    def get(self, name: str, file: Path) -> bool:
-        """Copy an object to a file. Returns `False` if there is no such object."""
+    def has(self, name: str) -> bool:
+        """Whether there is such an object."""
         with _errors(f"{self.url}/{name} cannot be read"):
-            path = f"{self._root}/{name}"
             self._fs.invalidate_cache()
-            if not self._fs.exists(path):
-                return False
-            self._fs.get_file(path, str(file))
-            return True
+            return bool(self._fs.exists(f"{self._root}/{name}"))
+
+    def get(self, name: str, file: str) -> None:
+        """Copy an object to a file."""
+        with _errors(f"{self.url}/{name} cannot be read"):
+            self._fs.get_file(f"{self._root}/{name}", file)
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name."""

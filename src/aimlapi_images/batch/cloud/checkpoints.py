@@ -24,7 +24,7 @@ from aimlapi_images.batch.store.database import copy_database
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import ImageClient
 from aimlapi_images.errors import BatchError
-from aimlapi_images.media.files import open_part, put_in_place
+from aimlapi_images.media.files import whole_file
 from aimlapi_images.models import LogEntry
 from aimlapi_images.threads import Threads
 
@@ -95,13 +95,9 @@ def restore_state(folder: Path, bucket: Bucket) -> None:
                 if state.copied() is None:
                     return
         folder.mkdir(parents=True, exist_ok=True)
-        part, raw = open_part(folder)
-        raw.close()
-        try:
-            if bucket.get(files.STATE, part):
-                put_in_place(part, path, overwrite=True)
-        finally:
-            part.unlink(missing_ok=True)
+        if bucket.has(files.STATE):
+            with whole_file(path, overwrite=True) as file:
+                bucket.get(files.STATE, file.name)
     except OSError as error:
         raise BatchError(f"{folder} cannot be used for a batch: {error.strerror or error}") from error
 
