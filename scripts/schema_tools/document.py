@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
-import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
 from schema_tools import Document, Notes, SchemaError
 from schema_tools.merge import follow_published, merge, name_requests, operations, promote_titles, share_responses
 from schema_tools.normalize import normalize
-from schema_tools.overlay import apply_overlay
+from schema_tools.overlay import apply_overlay, read_overlay
 from schema_tools.stored import SOURCES, read_schema, read_sources, schema_files
 
 HANDWRITTEN = "x-handwritten"
@@ -47,7 +46,7 @@ def build_document(folder: Path) -> Built:
             the result is not valid OpenAPI.
         OverlayError: The overlay is malformed or does not fit a schema.
     """
-    overlay = yaml.safe_load((folder / "overlay.yaml").read_text(encoding="utf-8"))
+    overlay = read_overlay(folder)
     sources = read_sources(folder)
     if missing := [name for name in sources if not (folder / name).is_file()]:
         raise SchemaError(f"sources.yaml names {', '.join(missing)}, and there is no such file in {folder}")

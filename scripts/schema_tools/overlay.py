@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonpath
+import yaml
 
 from schema_tools import Document
 
 
 class OverlayError(ValueError):
     """An overlay that violates the specification, or an action that cannot be applied."""
+
+
+def read_overlay(folder: Path) -> Document:
+    """Parse the overlay of a folder of schemas."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+    overlay: Document = yaml.load((folder / "overlay.yaml").read_text(encoding="utf-8"), loader)  # noqa: S506 - both are safe
+    return overlay
 
 
 def apply_overlay(document: Document, overlay: Document) -> Document:

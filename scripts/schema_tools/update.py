@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import attrs
-import yaml
 
 from schema_tools import Document, SchemaError
 from schema_tools.diff import Change, compare
@@ -17,7 +16,7 @@ from schema_tools.facade import follow_up
 from schema_tools.generator import PACKAGE, ROOT, generate, install
 from schema_tools.merge import models_of, operations
 from schema_tools.normalize import GENERATIONS, Normalized, normalize
-from schema_tools.overlay import apply_overlay
+from schema_tools.overlay import apply_overlay, read_overlay
 from schema_tools.report import Outcome, Report, changed_signatures, signatures
 from schema_tools.source import SourceError, described_models, find_schema, is_url, read_source
 from schema_tools.stored import read_schema, read_sources, schema_files, write_sources
@@ -200,7 +199,7 @@ def _file_name(model: str, paths: set[str], taken: set[str]) -> str:
 
 def examine(folder: Path, candidate: Candidate) -> Report:
     """Compare a schema with the stored one, both repaired and corrected."""
-    overlay = yaml.safe_load((folder / "overlay.yaml").read_text(encoding="utf-8"))
+    overlay = read_overlay(folder)
     stored = read_schema(folder / candidate.name)
     normalized = normalize(stored, candidate.name).document
     changes = compare(apply_overlay(normalized, overlay), apply_overlay(candidate.document, overlay))

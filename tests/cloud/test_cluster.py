@@ -53,21 +53,13 @@ def s3() -> Iterator[str]:
         yield f"s3://{bucket}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _unmeasured() -> Iterator[None]:
-    """Without coverage in other processes: tracing all of Dask in the workers takes longer than all else here."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        yield
-
-
 @pytest.fixture(scope="module")
 def dask(s3: str) -> Iterator[Client]:
-    """A client of four worker processes. They have no API key."""
+    """A client of two worker processes. They have no API key."""
     assert "AIMLAPI_API_KEY" not in os.environ
     with (
         LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=4, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=2, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
@@ -123,13 +115,13 @@ async def test_images_in_the_answer_itself_go_to_the_bucket_as_well(
 
 
 async def test_workers_that_are_killed_cost_nothing(dask: Client, s3: str, tmp_path: Path) -> None:
-    out, state, number = f"{s3}/{tmp_path.name}", tmp_path / "state", 200
+    out, state, number = f"{s3}/{tmp_path.name}", tmp_path / "state", 100
     wanted = jobs(*(f"job-{each}" for each in range(number)))
     settings: dict[str, Any] = {"latency": 20.0, "retry_after": 0.1, "account_rpm": 100_000}
     with emulator.serve(drawing="plain", time_scale=100.0, seed=3, faults=FAULTS, **settings) as running:
 
         async def kill_two() -> None:
-            for at in (40, 90):
+            for at in (20, 50):
                 while running.billed < at:  # noqa: ASYNC110 - it runs in another thread
                     await asyncio.sleep(0.01)
                 pids = await asyncio.to_thread(dask.run, os.getpid)
@@ -160,7 +152,7 @@ async def test_the_command_runs_on_a_cluster_and_another_one_goes_on_from_the_bu
     dask: Client, s3: str, fast_emulator: RunningEmulator, tmp_path: Path
 ) -> None:
     out, here, there = f"{s3}/{tmp_path.name}", tmp_path / "here", tmp_path / "there"
-    (tmp_path / "jobs.txt").write_text("".join(f"A fox, number {number}\n" for number in range(40)))
+    (tmp_path / "jobs.txt").write_text("".join(f"A fox, number {number}\n" for number in range(20)))
     batch = ("batch", tmp_path / "jobs.txt", "--out", out, "--dask", dask.scheduler_info()["address"])
 
     def kill() -> None:
@@ -179,11 +171,11 @@ async def test_the_command_runs_on_a_cluster_and_another_one_goes_on_from_the_bu
     assert code in (0, 1), said
     assert "the state is taken over from" in said
     assert last[0] == 0, last[2]
-    assert "40 of 40 done" in last[1]
-    assert correct_objects(there, out) == 40
+    assert "20 of 20 done" in last[1]
+    assert correct_objects(there, out) == 20
     lost = query(there, "SELECT count(*) FROM attempts WHERE outcome = 'billed'")[0][0]
     again = query(there, "SELECT count(*) - count(DISTINCT job) FROM attempts WHERE outcome = 'generated'")[0][0]
-    assert fast_emulator.billed == 40 + lost + again
+    assert fast_emulator.billed == 20 + lost + again
 
 
 async def test_a_failure_that_may_pass_loses_no_image(
