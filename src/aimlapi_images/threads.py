@@ -21,6 +21,7 @@ class Threads:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="aimlapi-images")
+        self._writes = asyncio.Semaphore(_WORKERS)
 
     def run(self, work: Callable[..., ResultT], *arguments: object) -> asyncio.Future[ResultT]:
         """Call a blocking function in one of the threads.
@@ -37,6 +38,29 @@ class Threads:
             except Exception as error:
                 future.set_exception(error)
             return future
+
+    async def write(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
+        """Call a function that writes an image, of which there is one at a time for each thread.
+
+        A caller that is cancelled waits until the function has ended, so that no file appears afterwards.
+        """
+        async with self._writes:
+            writing = self.run(work, *arguments)
+            try:
+                return await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+                raise
+
+    @property
+    def behind(self) -> bool:
+        """Whether the disk is slower than images come: all threads write."""
+        return self._writes.locked()
+
+    async def catch_up(self) -> None:
+        """Wait until the images that came earlier are written, or being written."""
+        async with self._writes:
+            pass
 
     def close(self) -> None:
         """Let the threads end when their work is done."""

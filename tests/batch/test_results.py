@@ -71,6 +71,8 @@ def test_what_cannot_be_exported_is_refused(out: Path, tmp_path: Path) -> None:
         export_results(out, tmp_path / "x", format="xml")
     with pytest.raises(InvalidRequestError, match="cannot be written: No such file"):
         export_results(out, tmp_path / "none" / "x")
+    with pytest.raises(InvalidRequestError, match="to is not a valid path"):
+        export_results(out, "a\0b")
     with pytest.raises(BatchError, match="is not the folder of a batch"):
         export_results(tmp_path / "none", tmp_path / "x")
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
+import gc
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from aimlapi_images import DeadlineExceededError, DecodeError, ImageClient, NotSavedError
-from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
+from aimlapi_images import (
+    DeadlineExceededError,
+    DecodeError,
+    DownloadError,
+    Event,
+    ImageClient,
+    ImageError,
+    InvalidRequestError,
+    NotSavedError,
+    events,
+)
+from aimlapi_images.media.base64_decoder import Payload
+from aimlapi_images.threads import _WORKERS as WRITERS
+from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
 
 
 class Gate:
@@ -35,11 +49,6 @@ class Gate:
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """A disk that does not answer before the gate is opened."""
     return Gate(monkeypatch, "fsync")
-
-
-def to_the_end(client: ImageClient) -> None:
-    """Wait for the client's threads."""
-    client._threads._pool.shutdown()
 
 
 def full(*_: object) -> int:
@@ -99,16 +108,20 @@ async def test_a_slow_disk_does_not_block_the_event_loop(tmp_path: Path, slow_di
     assert (await order).data == PIXEL
 
 
-async def test_an_image_being_written_outlives_its_order(tmp_path: Path, slow_disk: Gate) -> None:
-    """It is paid for. The thread finishes what it has begun, so that the file is whole."""
+async def test_a_cancelled_order_waits_for_its_image_to_be_written(tmp_path: Path, slow_disk: Gate) -> None:
+    """It is paid for. Nobody finds a file afterwards that was not there before."""
     client, _ = scripted()
     order = asyncio.create_task(client.generate("x", to=tmp_path / "fox"))
     await asyncio.to_thread(slow_disk.reached.wait, 30)
     order.cancel()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not order.done()
+    with pytest.raises(InvalidRequestError, match="another order of this client writes to"):
+        await client.generate("x", to=tmp_path / "fox")
+    slow_disk.opened.set()
     with pytest.raises(asyncio.CancelledError):
         await order
-    slow_disk.opened.set()
-    await asyncio.to_thread(to_the_end, client)
 
     assert [path.name for path in tmp_path.iterdir()] == ["fox.png"]
     assert (tmp_path / "fox.png").read_bytes() == PIXEL
@@ -128,28 +141,102 @@ async def test_no_more_is_ordered_while_images_wait_for_the_disk(tmp_path: Path,
         sent += 1
         return httpx.Response(200, json=PIXEL_ANSWER)
 
-    async with ImageClient(KEY, transport=httpx.MockTransport(answer), max_concurrency=2) as client:
-        orders = [asyncio.create_task(client.generate("x", to=tmp_path / f"{number}")) for number in range(9)]
-        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == 2)
+    async with ImageClient(KEY, transport=httpx.MockTransport(answer), max_concurrency=6) as client:
+        orders = [asyncio.create_task(client.generate("x", to=tmp_path / f"{number}")) for number in range(40)]
+        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert sent <= 4  # the disk works on two images, and at most two more were under way before
+        assert sent <= WRITERS + 6
+        assert client.throttle.open == 0  # what is held back does not count as sent
         slow_disk.opened.set()
         images = await asyncio.gather(*orders)
 
-    assert [image.data for image in images] == [PIXEL] * 9
-    assert (sent, client.spending.orders) == (9, 9)
+    assert [image.data for image in images] == [PIXEL] * 40
+    assert (sent, client.spending.orders) == (40, 40)
+
+
+async def test_no_more_is_fetched_while_images_wait_for_the_disk(tmp_path: Path, slow_disk: Gate) -> None:
+    fetched = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal fetched
+        fetched += 1
+        await asyncio.sleep(0.01)
+        return httpx.Response(200, content=PIXEL)
+
+    transport = httpx.MockTransport(answer)
+    async with ImageClient(KEY, base_url="http://a", transport=transport, max_concurrency=2) as client:
+        orders = [asyncio.create_task(client.fetch("http://a/x.png", to=tmp_path / f"{n}")) for n in range(40)]
+        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
+        await asyncio.sleep(0.1)
+        assert fetched <= WRITERS + 4  # and two downloads at a time, which may end before the disk is seen to be slow
+        slow_disk.opened.set()
+        images = await asyncio.gather(*orders)
+
+    assert [image.data for image in images] == [PIXEL] * 40
 
 
 async def test_an_order_that_waits_for_the_disk_is_not_sent_after_its_deadline(tmp_path: Path, slow_disk: Gate) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=PIXEL_ANSWER))
-    async with ImageClient(KEY, transport=transport, max_concurrency=1) as client:
-        first = asyncio.create_task(client.generate("x", to=tmp_path / "1"))
-        await asyncio.to_thread(slow_disk.reached.wait, 30)
+    async with ImageClient(KEY, transport=transport) as client:
+        first = [asyncio.create_task(client.generate("x", to=tmp_path / f"{n}")) for n in range(WRITERS)]
+        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
         with pytest.raises(DeadlineExceededError, match="it is not billed") as caught:
             await client.generate("x", deadline=0.1)
         slow_disk.opened.set()
-        await first
+        await asyncio.gather(*first)
 
     assert caught.value.phase == "queue"
-    assert client.spending.orders == 1
+    assert client.spending.orders == WRITERS
+
+
+@pytest.mark.parametrize("to_disk", [False, True])
+async def test_what_has_nothing_to_write_does_not_wait_for_the_disk(
+    tmp_path: Path, slow_disk: Gate, to_disk: bool
+) -> None:
+    """An image that is kept in memory, and one that could not be fetched."""
+    answers = {"/there.png": httpx.Response(200, content=PIXEL), "/gone.png": httpx.Response(410)}
+    transport = httpx.MockTransport(lambda request: answers[request.url.path])
+    async with ImageClient(KEY, base_url="http://a", transport=transport) as client:
+        writing = [
+            asyncio.create_task(client.fetch("http://a/there.png", to=tmp_path / f"{n}")) for n in range(WRITERS - 1)
+        ]
+        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS - 1)
+        assert (await client.fetch("http://a/there.png")).data == PIXEL
+        with pytest.raises(DownloadError, match="HTTP 410"):
+            await client.fetch("http://a/gone.png", to=tmp_path / "gone" if to_disk else None)
+        slow_disk.opened.set()
+        await asyncio.gather(*writing)
+
+
+async def test_a_written_image_is_not_held_while_observers_are_told(tmp_path: Path) -> None:
+    async def look(event: Event) -> None:
+        if isinstance(event, events.Delivered):
+            gc.collect()
+            held.append(sum(isinstance(each, Payload) for each in gc.get_objects()))
+
+    held: list[int] = []
+    client = ImageClient(KEY, transport=Script(httpx.Response(200, json=PIXEL_ANSWER)).transport, observer=look)
+
+    await client.generate("x", to=tmp_path / "fox")
+
+    assert held == [0]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data": [{"b64_json": "%s' % base64.b64encode(PIXEL[:-12]), b'["iVBORw0KGgo' * 101]
+)
+async def test_an_error_does_not_hold_what_was_decoded(body: bytes) -> None:
+    client, _ = scripted(httpx.Response(200, content=cut_off(body)))
+
+    with pytest.raises(ImageError) as caught:
+        await client.generate("x")
+
+    gc.collect()
+    assert caught.value.__cause__ is not None
+    assert not any(isinstance(each, Payload) for each in gc.get_objects())
+
+
+async def cut_off(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+    raise httpx.ReadError("cut off")

@@ -16,6 +16,7 @@ from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded, is_l
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.formats import IncompleteImageError, image_problem
 from aimlapi_images.media.json_values import shorten, shorten_url
+from aimlapi_images.threads import Threads
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 10  # as long as the chains of CDNs get; each hop is checked
@@ -33,23 +34,31 @@ class Downloader:
             the emulator, may also name other ports of it, but no redirect leads there.
         max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
+        threads: Write the images. While they are behind, no image is fetched that they are to write.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots, threads: Threads
+    ) -> None:
+        self._threads = threads
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
         self._slots = asyncio.Semaphore(max_concurrency)
         self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
 
-    async def fetch(self, url: str) -> bytes | Failure:
+    async def fetch(self, url: str, *, to_disk: bool = False) -> bytes | Failure:
         """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
         buffer = io.BytesIO()
         try:
             async with self._slots:
+                if to_disk:
+                    await self._threads.catch_up()
                 await self._fetch(httpx.URL(url), buffer)
         except Exception as error:
-            return _failure(error, url, buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b"")
+            part = buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b""
+            buffer.close()  # which the error's traceback refers to
+            return _failure(error, url, part)
         return buffer.getvalue()
 
     async def _fetch(self, url: httpx.URL, buffer: io.BytesIO) -> None:

@@ -112,7 +112,8 @@ class Exchange:
             return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
         except BodyTooLargeError as error:
             message = f"the answer is too large: {error}"
-            return Failure(outcome=Outcome.UNKNOWN, error_type=DecodeError, message=message, cause=error)
+            cause = error.with_traceback(None)  # which would keep what was decoded
+            return Failure(outcome=Outcome.UNKNOWN, error_type=DecodeError, message=message, cause=cause)
         except RuntimeError as error:
             if not self.http.is_closed:
                 raise
@@ -138,6 +139,7 @@ class Exchange:
                 cut = error
         document = decoder.finish()
         if cut is not None and all(image_problem(payload.data) for payload in decoder.payloads.values()):
+            del decoder  # which the error's traceback would keep
             raise cut  # unless it brought a complete image before that
         body = self.auth.redact(bytes(decoder.skeleton[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, body, document, decoder.payloads)

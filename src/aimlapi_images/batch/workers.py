@@ -170,4 +170,4 @@ def _in_flight(max_concurrency: int) -> int:
         import resource
     except ModuleNotFoundError:  # Windows
         return wanted
-    return max(1, min(wanted, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _FILES_KEPT_FREE) // 3))
+    return max(1, min(wanted, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _FILES_KEPT_FREE) // 2))

@@ -14,7 +14,7 @@ from aimlapi_images.api.response_parser import ImageAnswer
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
 from aimlapi_images.media.files import free_number, write_whole
-from aimlapi_images.media.formats import ImageFormat, image_problem, read_whole_image, with_extension
+from aimlapi_images.media.formats import ImageFormat, read_whole_image, with_extension
 from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.models import GeneratedImage, Usage
@@ -49,7 +49,7 @@ class Delivery:
 
             async def attempt() -> bytes | Failure:
                 nonlocal longest
-                result = await downloader.fetch(url)
+                result = await downloader.fetch(url, to_disk=self.order.to is not None)
                 if isinstance(result, Failure):
                     longest = max(longest, result.details["data"], key=len)
                 return result
@@ -96,16 +96,16 @@ class Delivery:
             lost = {"usage": self.answer.usage, "inference_id": self.answer.inference_id}
             return attrs.evolve(data, details={**data.details, **lost})
         try:
-            format_ = read_whole_image(data)
+            format_ = entry.format or read_whole_image(data)
         except ValueError as error:
             return _invalid(entry, data, error, self.answer)
         image = self._image(entry, format_, data, seconds)
         if self.order.to is None:
             return image
         try:
-            path = await threads.run(self._write, self.order.to, number, format_, data)
+            path = await threads.write(self._write, self.order.to, number, format_, data)
         except OSError as error:
-            return _not_saved(image, error)
+            return _not_saved(image, error, self.order.to)
         return attrs.evolve(image, data=None, path=self.order.as_given(path))
 
     def _write(self, to: Path, number: int, format_: ImageFormat, data: bytes) -> Path:
@@ -155,12 +155,14 @@ def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
     entries: list[ImageEntry] = []
     failures: list[Failure] = []
     for entry in answer.entries:
-        payload = entry.payload
-        if payload is not None and (problem := image_problem(payload.data)):
-            if entry.url:
-                entry = attrs.evolve(entry, payload=None)
-            else:
-                failures.append(_invalid(entry, payload.data, problem, answer))
+        if (payload := entry.payload) is not None:
+            try:
+                entry = attrs.evolve(entry, format=read_whole_image(payload.data))
+            except ValueError as problem:
+                if entry.url:
+                    entry = attrs.evolve(entry, payload=None)
+                else:
+                    failures.append(_invalid(entry, payload.data, problem, answer))
         entries.append(entry)
     return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
 
@@ -179,12 +181,13 @@ def _invalid(entry: ImageEntry, data: bytes, error: ValueError, answer: ImageAns
     )
 
 
-def _not_saved(image: GeneratedImage, error: OSError) -> Failure:
+def _not_saved(image: GeneratedImage, error: OSError, to: Path) -> Failure:
     return Failure(
         outcome=Outcome.UNKNOWN,
         error_type=NotSavedError,
         message=(
-            f"the image is generated and paid for, but could not be written: {error.strerror}: {error.filename}. "
+            f"the image is generated and paid for, but could not be written: "
+            f"{error.strerror}: {error.filename or to}. "
             "It is in this error's `image`"
         ),
         details={"image": image},

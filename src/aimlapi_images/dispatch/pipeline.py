@@ -53,7 +53,6 @@ class Pipeline:
     log: LogLookup
     report: events.Reporter
     threads: Threads
-    writing: asyncio.Semaphore  # limits the orders whose images are being written
     _targets: set[Path] = attrs.field(factory=set, init=False)
 
     async def run(
@@ -84,18 +83,17 @@ class Pipeline:
         try:
             with self._reserved(order):
                 failure = await self._until_fetched(progress, deadline, fetch=fetch)
-                delivery = progress.delivery
-                if delivery is None:
+                if progress.delivery is None:
                     failure = cast(Failure, failure)
                     # An earlier attempt may have been billed, too.
                     billed = failure.may_be_billed or progress.may_be_billed
                     raise failure.error(order=order.id, may_be_billed=billed)
-                if not fetch and failure is None and delivery.missing_urls:
+                if not fetch and failure is None and progress.delivery.missing_urls:
                     if progress.observer_error is not None:
                         raise progress.observer_error
                     return None
-                async with self.writing:
-                    image = await delivery.finish(self.threads, failure)
+                image = await self._finish(progress.delivery, failure)
+                progress.delivery = None  # and its bytes, which would otherwise be held while observers are told
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
             await self._report_failure(event(order.id, error), progress)
@@ -122,8 +120,14 @@ class Pipeline:
                     await delivery.fetch(self.downloader, self.retry)
             except TimeoutError as error:
                 failure = progress.deadline_failure(deadline, error)
-            async with self.writing:
-                return await delivery.finish(self.threads, failure)
+            return await self._finish(delivery, failure)
+
+    async def _finish(self, delivery: Delivery, failure: Failure | None) -> GeneratedImage:
+        """Step 7."""
+        try:
+            return await delivery.finish(self.threads, failure)
+        finally:
+            self.throttle.let_go()  # orders that were held back by the disk
 
     async def _until_fetched(self, progress: Progress, deadline: float | None, *, fetch: bool) -> Failure | None:
         """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
@@ -133,10 +137,6 @@ class Pipeline:
                 delivery = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
                 if isinstance(delivery, Failure):
                     return delivery
-                progress.phase = "observer"
-                answer, urls = delivery.answer, delivery.missing_urls
-                event = events.Generated(progress.order.id, progress.attempts, urls, answer.usage, answer.inference_id)
-                await self._report_paid(event, progress)
                 progress.phase = "download"
                 if fetch:
                     await delivery.fetch(self.downloader, self.retry)
@@ -148,9 +148,13 @@ class Pipeline:
 
     async def _attempt(self, progress: Progress) -> Delivery | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
-        result = await self._in_turn(progress)
+        order, result = progress.order.id, await self._in_turn(progress)
+        if isinstance(result, Delivery):
+            answer, urls = result.answer, result.missing_urls
+            event = events.Generated(order, progress.attempts, urls, answer.usage, answer.inference_id)
+            await self._report_paid(event, progress)
         if (state := self.throttle.change()) is not None:
-            await self._report_paid(events.ThrottleChanged(progress.order.id, state), progress)
+            await self._report_paid(events.ThrottleChanged(order, state), progress)
         return result
 
     async def _in_turn(self, progress: Progress) -> Delivery | Failure:
@@ -160,8 +164,6 @@ class Pipeline:
         async with self.throttle.turn(progress.ticket) as turn:
             if turn.refusal is not None:
                 return turn.refusal
-            async with self.writing:
-                pass  # nothing more is ordered while images pile up in memory, because the disk is slow
             progress.attempts += 1
             sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
             # Awaited: the state of a batch has it before it can be billed.
@@ -177,6 +179,7 @@ class Pipeline:
                 raise
             if not isinstance(result, Failure):
                 self.ledger.charge(order.kind, result.usage)
+                progress.phase = "observer"
                 progress.delivery = Delivery(order, result, progress.attempts, progress.started)
                 return progress.delivery
             if result.may_be_billed:

@@ -88,8 +88,7 @@ def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove the temporary files in which nothing was written for a day.
 
-    No write takes so long. If a process was suspended meanwhile, its order ends with a `NotSavedError`, which has the
-    image.
+    No write takes so long. If a process was suspended meanwhile, its write fails, and an order's error has the image.
     """
     for path in folder.glob(_PARTS):
         with suppress(OSError):

@@ -91,7 +91,7 @@ def _local_path(value: str | os.PathLike[str], label: str) -> Path:
     text = os.fspath(value)
     if text.lower().startswith(("http:/", "https:/", "data:")):  # `Path` keeps one of two slashes
         raise InvalidRequestError(f"{label} must be a file, got the URL {shown(text)}: download it first")
-    if not text or "\0" in text:
+    if not text:
         raise InvalidRequestError(f"{label} is not a valid path: {shown(text)}")
     return path
 

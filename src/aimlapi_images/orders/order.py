@@ -115,8 +115,6 @@ class Order:
             raise InvalidRequestError(f"the image cannot be written: {said}") from None
         except OSError as error:
             raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
-        except ValueError as error:  # a null character
-            raise InvalidRequestError(f"the image cannot be written to {str(self.to_given)!r}: {error}") from error
 
 
 def images_expected(fields: Mapping[str, Any]) -> int:
@@ -134,10 +132,12 @@ def new_fetch(url: object, *, to: str | os.PathLike[str] | None, overwrite: bool
 
 
 def as_path(value: object, name: str) -> Path:
-    """An argument that must be a path, and not one of bytes."""
+    """An argument that must be a path: not one of bytes, and without null characters."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise InvalidRequestError(f"{name} must be a path, got {shown(value)}")
+    if "\0" in text:
+        raise InvalidRequestError(f"{name} is not a valid path: {shown(text)}")
     return Path(text)
 
 
