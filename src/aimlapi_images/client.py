@@ -109,22 +109,22 @@ class ImageClient:
             download_transport=download_transport,
             headers=headers,
         )
-        self._threads = threads = Threads()
+        self._threads = Threads()
         self._loading = asyncio.Lock()
         self._retry = Retry(retry)
         self._ledger = Ledger(budget)
-        bodies = BodySlots()
-        exchange = Exchange(self._http.api, self._http.auth, threads, bodies)
+        bodies = BodySlots(self._threads)
+        exchange = Exchange(self._http.api, self._http.auth, self._threads, bodies)
         self._account = Account(exchange)
         self._pipeline = Pipeline(
             exchange=exchange,
-            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency, bodies, threads),
-            throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger, lambda: threads.behind),
+            downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency, bodies),
+            throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger),
             ledger=self._ledger,
             retry=self._retry,
             log=LogLookup(self._account, self._retry),
             report=Reporter((observer,)),
-            threads=threads,
+            threads=self._threads,
         )
 
     async def generate(

@@ -52,13 +52,8 @@ class Threads:
                 await asyncio.wait([writing])
                 raise
 
-    @property
-    def behind(self) -> bool:
-        """Whether the disk is slower than images come: all threads write."""
-        return self._writes.locked()
-
     async def catch_up(self) -> None:
-        """Wait until the images that came earlier are written, or being written."""
+        """Wait until the images that came earlier are written, but for a few."""
         async with self._writes:
             pass
 

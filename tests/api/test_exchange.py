@@ -22,6 +22,7 @@ from aimlapi_images.api.exchange import BodySlots
 from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
 from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, MAX_SKELETON_BYTES
+from aimlapi_images.threads import Threads
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 from misbehaving import MisbehavingServer, Reply, link, reply
 from virtual_time import run_in_virtual_time
@@ -367,13 +368,13 @@ async def test_closing_the_client_leaves_each_order_an_error_of_the_tree() -> No
     assert second.url == URL
 
 
-def test_stalled_bodies_do_not_stop_the_others() -> None:
+def test_stalled_bodies_do_not_stop_the_others(threads: Threads) -> None:
     async def main() -> tuple[int, float]:
-        bodies, reading, most = BodySlots(slots=2, patience=5.0), 0, 0
+        bodies, reading, most = BodySlots(threads, slots=2, patience=5.0), 0, 0
 
         async def read(seconds: float) -> None:
             nonlocal reading, most
-            async with bodies.slot():
+            async with bodies.slot(to_disk=False):
                 reading += 1
                 most = max(most, reading)
                 try:

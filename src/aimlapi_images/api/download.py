@@ -16,7 +16,6 @@ from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded, is_l
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.formats import IncompleteImageError, image_problem
 from aimlapi_images.media.json_values import shorten, shorten_url
-from aimlapi_images.threads import Threads
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
 MAX_REDIRECTS: Final = 10  # as long as the chains of CDNs get; each hop is checked
@@ -34,13 +33,9 @@ class Downloader:
             the emulator, may also name other ports of it, but no redirect leads there.
         max_concurrency: Number of downloads at a time: the throttle limits generations only.
         bodies: Limits concurrent body reads.
-        threads: Write the images. While they are behind, no image is fetched that they are to write.
     """
 
-    def __init__(
-        self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots, threads: Threads
-    ) -> None:
-        self._threads = threads
+    def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
@@ -52,16 +47,14 @@ class Downloader:
         buffer = io.BytesIO()
         try:
             async with self._slots:
-                if to_disk:
-                    await self._threads.catch_up()
-                await self._fetch(httpx.URL(url), buffer)
+                await self._fetch(httpx.URL(url), buffer, to_disk=to_disk)
         except Exception as error:
             part = buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b""
             buffer.close()  # which the error's traceback refers to
             return _failure(error, url, part)
         return buffer.getvalue()
 
-    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO) -> None:
+    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO, *, to_disk: bool) -> None:
         for redirects in range(1 + MAX_REDIRECTS):
             local = not redirects and (url.scheme, url.host) == ("http", self._this_machine)
             guard = {} if local else self._guard(url)
@@ -78,7 +71,7 @@ class Downloader:
                         transient=status in _TRANSIENT or status >= 500,
                         retry_after=retry_after(response.headers),
                     )
-                async with self._bodies.slot():
+                async with self._bodies.slot(to_disk=to_disk):
                     await _read(response, buffer)
                 return
             finally:

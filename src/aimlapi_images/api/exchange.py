@@ -41,18 +41,24 @@ class BodySlots:
 
     Measured with 200 answers of 1.5 MB at once: 117 MB and 0.3 s of a blocked loop, in place of 469 MB and 0.6 s.
     A body that stalls keeps its slot, so when no slot was freed for a while, the next body is read without one.
+
+    An image that is to be written is not read before earlier ones are written. Until then its order keeps its place in
+    the throttle, so that a slow disk holds back further orders, too.
     """
 
-    def __init__(self, slots: int = 12, patience: float = 5.0) -> None:
+    def __init__(self, threads: Threads, slots: int = 12, patience: float = 5.0) -> None:
+        self._threads = threads
         self._slots = asyncio.Semaphore(slots)
         self._patience = patience
         self._freed = 0
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot, or until all slots seem to be held by bodies that stall."""
+    async def slot(self, *, to_disk: bool) -> AsyncIterator[None]:
+        """Wait for a slot, or until all slots seem to be held by bodies that stall; and for the disk."""
         held = await self._acquire()
         try:
+            if to_disk:
+                await self._threads.catch_up()
             yield
         finally:
             if held:
@@ -79,10 +85,13 @@ class Exchange:
     threads: Threads
     bodies: BodySlots
 
-    async def __call__(self, request: httpx.Request, max_images: int | None = None) -> HTTPAnswer | Failure:
+    async def __call__(
+        self, request: httpx.Request, max_images: int | None = None, *, to_disk: bool = False
+    ) -> HTTPAnswer | Failure:
         """Send one request and read its answer, whatever the status.
 
-        Its size limit grows with `max_images`. Without it, the answer is one about the account.
+        Its size limit grows with `max_images`. Without it, the answer is one about the account. `to_disk` says that its
+        images are to be written.
         """
         read_in_threads(request, self.threads)
         upload = request.stream if isinstance(request.stream, UploadStream) else None
@@ -90,7 +99,7 @@ class Exchange:
             with _without_headers(request):
                 response = await self.http.send(request, auth=self.auth, stream=True)
                 try:
-                    return await self._read(response, max_images)
+                    return await self._read(response, max_images, to_disk=to_disk)
                 finally:
                     await response.aclose()
         except _NOT_SENT as error:
@@ -119,7 +128,7 @@ class Exchange:
                 raise
             return _refused("the client was closed before this order was sent", error)
 
-    async def _read(self, response: httpx.Response, max_images: int | None) -> HTTPAnswer:
+    async def _read(self, response: httpx.Response, max_images: int | None, *, to_disk: bool) -> HTTPAnswer:
         # Servers repeat what they were sent, the key included.
         headers = {
             name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
@@ -131,7 +140,7 @@ class Exchange:
         else:
             decoder = BodyDecoder(max_body=max_images * MAX_BODY_BYTES)
         cut: httpx.RequestError | None = None
-        async with self.bodies.slot():
+        async with self.bodies.slot(to_disk=to_disk):
             try:
                 async for piece in response.aiter_bytes():
                     decoder.feed(piece)

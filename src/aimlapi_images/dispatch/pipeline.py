@@ -92,7 +92,7 @@ class Pipeline:
                     if progress.observer_error is not None:
                         raise progress.observer_error
                     return None
-                image = await self._finish(progress.delivery, failure)
+                image = await progress.delivery.finish(self.threads, failure)
                 progress.delivery = None  # and its bytes, which would otherwise be held while observers are told
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
@@ -120,14 +120,7 @@ class Pipeline:
                     await delivery.fetch(self.downloader, self.retry)
             except TimeoutError as error:
                 failure = progress.deadline_failure(deadline, error)
-            return await self._finish(delivery, failure)
-
-    async def _finish(self, delivery: Delivery, failure: Failure | None) -> GeneratedImage:
-        """Step 7."""
-        try:
             return await delivery.finish(self.threads, failure)
-        finally:
-            self.throttle.let_go()  # orders that were held back by the disk
 
     async def _until_fetched(self, progress: Progress, deadline: float | None, *, fetch: bool) -> Failure | None:
         """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
@@ -202,7 +195,7 @@ class Pipeline:
         except InvalidRequestError as error:  # a file that changed since it was checked
             return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
-        answer = await self.exchange(request, order.images_expected)
+        answer = await self.exchange(request, order.images_expected, to_disk=order.to is not None)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
         return result if isinstance(result, Failure) else usable(result)
 

@@ -18,7 +18,7 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -59,7 +59,6 @@ class Throttle:
     max_concurrency: int  # attempts open at once
     requests_per_minute: float | None = None  # starts, evenly spread; any number if `None`
     ledger: Ledger = attrs.field(factory=Ledger)  # checks the budget, and tracks attempts in flight
-    held_back: Callable[[], bool] = lambda: False  # whether nothing more is to start, as images wait to be written
     _pace: Pace = attrs.field(factory=lambda: Pace(), init=False)
     _tickets: int = attrs.field(default=0, init=False)
     _queue: list[tuple[Ticket, asyncio.Future[Turn]]] = attrs.field(factory=list, init=False)  # a heap
@@ -114,7 +113,7 @@ class Throttle:
     async def _wait(self, ticket: Ticket) -> Turn:
         ready: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (ticket, ready))
-        self.let_go()
+        self._let_go()
         try:
             return await ready
         except asyncio.CancelledError:
@@ -122,20 +121,20 @@ class Throttle:
                 self._end(ticket)  # its turn came at the same moment: pass it on
             raise
 
-    def let_go(self) -> None:
+    def _let_go(self) -> None:
         """Start every attempt that may start now, and come back when the next one may."""
         now = _now()
         while self._queue:
             (_, kind), ready = self._queue[0]
             if not ready.done():  # neither cancelled nor refused
                 if (refusal := self.ledger.refusal(kind)) is None:
-                    if self._open >= self.max_concurrency or self.held_back() or not self.ledger.fits_now(kind):
-                        return  # until an attempt or a write ends, after which this is called again
+                    if self._open >= self.max_concurrency or not self.ledger.fits_now(kind):
+                        return  # until an attempt ends, which calls this again
                     wait = max(self._next_start - now, self._pace.wait(now))
                     if wait > _TIMER_ERROR:
                         if self._timer is not None:
                             self._timer.cancel()
-                        self._timer = asyncio.get_running_loop().call_later(wait, self.let_go)
+                        self._timer = asyncio.get_running_loop().call_later(wait, self._let_go)
                         return
                     self._open += 1
                     self.ledger.sent(kind)
@@ -147,7 +146,7 @@ class Throttle:
     def _end(self, ticket: Ticket) -> None:
         self._open -= 1
         self.ledger.came_back(ticket[1])
-        self.let_go()
+        self._let_go()
 
 
 @attrs.define
