@@ -56,6 +56,19 @@ def order(script: Script, diary: Diary, *, policy: RetryPolicy | None = None, **
     return run_in_virtual_time(main())
 
 
+def test_what_is_paid_for_is_told_before_anything_else() -> None:
+    """The state of a batch must know it, even if the deadline passes while something else is told."""
+    script = Script(httpx.Response(429), OK)
+    diary = Diary(script)
+
+    order(script, diary)
+
+    assert diary.names == [
+        *("AttemptStarted", "ThrottleChanged", "Retrying"),
+        *("AttemptStarted", "Generated", "ThrottleChanged", "Delivered"),
+    ]
+
+
 def test_each_event_is_reported_before_the_order_goes_on() -> None:
     script = Script(httpx.Response(429), httpx.Response(500, json={"message": "Later."}), BY_URL, IMAGE)
     diary = Diary(script)

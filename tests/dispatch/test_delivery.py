@@ -65,21 +65,6 @@ async def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_appears_meanwhile_stays_and_the_image_is_not_lost(tmp_path: Path) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        (tmp_path / "fox.png").write_text("precious")
-        return httpx.Response(200, json=PIXEL_ANSWER)
-
-    client, _ = scripted(answer)
-
-    with pytest.raises(NotSavedError, match="the file already exists") as caught:
-        await client.generate("x", to=tmp_path / "fox")
-
-    assert caught.value.image.data == PIXEL
-    assert (tmp_path / "fox.png").read_text() == "precious"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 async def test_bytes_that_are_not_an_image_matter_more_than_a_failing_disk(tmp_path: Path) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         (tmp_path / "out").rmdir()
