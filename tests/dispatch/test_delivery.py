@@ -111,49 +111,51 @@ async def test_a_cancelled_order_waits_for_its_image_to_be_written(tmp_path: Pat
     assert (tmp_path / "fox.png").read_bytes() == PIXEL
 
 
-async def turns_of_the_loop(until: Callable[[], bool]) -> None:
+async def all_write(folder: Path) -> None:
+    """Wait until each thread writes a file in the folder, and nothing else can go on."""
     async with asyncio.timeout(30):
-        while not until():  # noqa: ASYNC110 - threads are waited for as well
+        while len(list(folder.iterdir())) < WRITERS:  # noqa: ASYNC110 - a folder has no event
             await asyncio.sleep(0.01)
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+class Server:
+    """Takes some turns of the event loop for each answer, and counts the requests."""
+
+    def __init__(self, answer: Callable[[], httpx.Response]) -> None:
+        self.requests = 0
+        self.transport = httpx.MockTransport(self._answer)
+        self._make = answer
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return self._make()
 
 
 async def test_no_more_is_ordered_while_images_wait_for_the_disk(tmp_path: Path, slow_disk: Gate) -> None:
-    sent = 0
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        nonlocal sent
-        sent += 1
-        await asyncio.sleep(0.01)
-        return httpx.Response(200, json=PIXEL_ANSWER)
-
-    async with ImageClient(KEY, transport=httpx.MockTransport(answer), max_concurrency=6) as client:
+    server = Server(lambda: httpx.Response(200, json=PIXEL_ANSWER))
+    async with ImageClient(KEY, transport=server.transport, max_concurrency=6) as client:
         orders = [asyncio.create_task(client.generate("x", to=tmp_path / f"{number}")) for number in range(40)]
-        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
-        await asyncio.sleep(0.1)
-        assert sent <= 6 + 6  # those that were received before the disk was seen to be slow, and those that are not
+        await all_write(tmp_path)
+        # Those that were received before the disk was seen to be slow, and those that are not.
+        assert server.requests <= 6 + 6
         assert client.throttle.open == 6
         slow_disk.opened.set()
         images = await asyncio.gather(*orders)
 
     assert [image.data for image in images] == [PIXEL] * 40
-    assert (sent, client.spending.orders) == (40, 40)
+    assert (server.requests, client.spending.orders) == (40, 40)
 
 
 async def test_no_more_is_fetched_while_images_wait_for_the_disk(tmp_path: Path, slow_disk: Gate) -> None:
-    fetched = 0
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        nonlocal fetched
-        fetched += 1
-        await asyncio.sleep(0.01)
-        return httpx.Response(200, content=PIXEL)
-
-    transport = httpx.MockTransport(answer)
-    async with ImageClient(KEY, base_url="http://a", transport=transport, max_concurrency=2) as client:
+    server = Server(lambda: httpx.Response(200, content=PIXEL))
+    async with ImageClient(KEY, base_url="http://a", transport=server.transport, max_concurrency=2) as client:
         orders = [asyncio.create_task(client.fetch("http://a/x.png", to=tmp_path / f"{n}")) for n in range(40)]
-        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
-        await asyncio.sleep(0.1)
-        assert fetched <= WRITERS + 4  # and two downloads at a time, which may end before the disk is seen to be slow
+        await all_write(tmp_path)
+        assert server.requests <= WRITERS + 4
         slow_disk.opened.set()
         images = await asyncio.gather(*orders)
 
@@ -171,7 +173,7 @@ async def test_what_has_nothing_to_write_does_not_wait_for_the_disk(
         writing = [
             asyncio.create_task(client.fetch("http://a/there.png", to=tmp_path / f"{n}")) for n in range(WRITERS)
         ]
-        await turns_of_the_loop(lambda: len(list(tmp_path.iterdir())) == WRITERS)
+        await all_write(tmp_path)
         assert (await client.fetch("http://a/there.png")).data == PIXEL
         with pytest.raises(DownloadError, match="HTTP 410"):
             await client.fetch("http://a/gone.png", to=tmp_path / "gone" if to_disk else None)
@@ -179,13 +181,18 @@ async def test_what_has_nothing_to_write_does_not_wait_for_the_disk(
         await asyncio.gather(*writing)
 
 
+def payloads() -> list[Payload]:
+    """The decoded images that something refers to."""
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, Payload)]
+
+
 async def test_a_written_image_is_not_held_while_observers_are_told(tmp_path: Path) -> None:
     async def look(event: Event) -> None:
         if isinstance(event, events.Delivered):
-            gc.collect()
-            held.append(sum(isinstance(each, Payload) for each in gc.get_objects()))
+            held.append(len(payloads()) - len(before))
 
-    held: list[int] = []
+    before, held = payloads(), list[int]()
     client = ImageClient(KEY, transport=Script(httpx.Response(200, json=PIXEL_ANSWER)).transport, observer=look)
 
     await client.generate("x", to=tmp_path / "fox")
@@ -198,13 +205,13 @@ async def test_a_written_image_is_not_held_while_observers_are_told(tmp_path: Pa
 )
 async def test_an_error_does_not_hold_what_was_decoded(body: bytes) -> None:
     client, _ = scripted(httpx.Response(200, content=cut_off(body)))
+    before = payloads()
 
     with pytest.raises(ImageError) as caught:
         await client.generate("x")
 
-    gc.collect()
     assert caught.value.__cause__ is not None
-    assert not any(isinstance(each, Payload) for each in gc.get_objects())
+    assert len(payloads()) == len(before)
 
 
 async def cut_off(body: bytes) -> AsyncIterator[bytes]:

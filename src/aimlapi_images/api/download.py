@@ -39,10 +39,10 @@ class Downloader:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
-        self._slots = asyncio.Semaphore(max_concurrency)
         self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
+        self._slots = asyncio.Semaphore(max_concurrency)
 
-    async def fetch(self, url: str, *, to_disk: bool = False) -> bytes | Failure:
+    async def fetch(self, url: str, *, to_disk: bool) -> bytes | Failure:
         """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
         buffer = io.BytesIO()
         try:
