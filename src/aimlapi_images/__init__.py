@@ -95,25 +95,16 @@ _VALUES = ("Background", "Moderation", "OutputFormat", "Quality", "ResponseForma
 
 _HOMES = {
     **dict.fromkeys(__all__, ".errors"),
+    **dict.fromkeys(("Balance", "GeneratedImage", "LogEntry", "LogPage", "Spending", "Usage"), ".models"),
+    **dict.fromkeys(("Event", "Observer", "ThrottleState"), ".events"),
+    **dict.fromkeys(("EditOptions", "GenerateOptions"), ".options"),
+    **dict.fromkeys(("mask_from_box", "mask_from_luminance"), ".orders.mask"),
     **dict.fromkeys(_VALUES, "aimlapi_rest.fields"),
-    "Balance": ".models",
     "Budget": ".dispatch.budget",
-    "EditOptions": ".options",
-    "Event": ".events",
-    "GenerateOptions": ".options",
-    "GeneratedImage": ".models",
     "ImageClient": ".client",
     "ImageInput": ".orders.image_input",
-    "LogEntry": ".models",
-    "LogPage": ".models",
-    "Observer": ".events",
     "RetryPolicy": ".dispatch.retry",
-    "Spending": ".models",
-    "ThrottleState": ".events",
-    "Usage": ".models",
     "aiohttp_transport": ".api.aiohttp_transport",
-    "mask_from_box": ".orders.mask",
-    "mask_from_luminance": ".orders.mask",
 }
 
 if not TYPE_CHECKING:  # a type checker would accept any name

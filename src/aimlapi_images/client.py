@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import httpx
 
+from aimlapi_images import config
 from aimlapi_images.api.account import Account
 from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import BodySlots, Exchange
 from aimlapi_images.api.http_clients import HTTPClients
-from aimlapi_images.config import DEFAULT_TIMEOUT, KEEPALIVE_SECONDS, positive
 from aimlapi_images.dispatch.budget import Budget, Ledger
-from aimlapi_images.dispatch.client_options import ClientOptions
 from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
@@ -79,8 +78,8 @@ class ImageClient:
         base_url: str | None = None,
         max_concurrency: int = 16,
         requests_per_minute: float | None = None,
-        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
-        keepalive: float = KEEPALIVE_SECONDS,
+        timeout: float | httpx.Timeout = config.DEFAULT_TIMEOUT,
+        keepalive: float = config.KEEPALIVE_SECONDS,
         deadline: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
         budget: Budget | None = None,
@@ -89,17 +88,17 @@ class ImageClient:
         download_transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._options = ClientOptions(
-            max_concurrency=max_concurrency,
-            requests_per_minute=requests_per_minute,
-            keepalive=keepalive,
-            deadline=deadline,
-            retry=retry,
-            budget=budget,
-            observer=observer,
-            transport=transport,
-            download_transport=download_transport,
-        )
+        config.whole_number("max_concurrency", max_concurrency)
+        config.not_negative("keepalive", keepalive)
+        config.instance_of(RetryPolicy)("retry", retry)
+        config.optional(config.positive)("requests_per_minute", requests_per_minute)
+        config.optional(config.positive)("deadline", deadline)
+        config.optional(config.instance_of(Budget))("budget", budget)
+        config.optional(config.async_function)("observer", observer)
+        config.optional(config.instance_of(httpx.AsyncBaseTransport))("transport", transport)
+        config.optional(config.instance_of(httpx.AsyncBaseTransport))("download_transport", download_transport)
+        self._max_concurrency = max_concurrency
+        self._default_deadline = deadline
         self._http = HTTPClients(
             api_key=api_key,
             base_url=base_url,
@@ -359,16 +358,13 @@ class ImageClient:
     async def _ready(self) -> None:
         """Check that the client may be used, and load the schema before the first order."""
         self._http.check_usable()
-        if not schema.is_loaded():
-            async with self._loading:
-                if not schema.is_loaded():
-                    await self._threads.run(schema.load)
+        async with self._loading:  # in the order of the calls
+            if not schema.is_loaded():
+                await self._threads.run(schema.load)
 
     def _deadline(self, deadline: float | None) -> float | None:
-        if deadline is None:
-            return self._options.deadline
-        positive("deadline", deadline)
-        return deadline
+        config.optional(config.positive)("deadline", deadline)
+        return self._default_deadline if deadline is None else deadline
 
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
@@ -384,5 +380,5 @@ class ImageClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        base_url, max_concurrency = str(self._http.base_url), self._options.max_concurrency
+        base_url, max_concurrency = str(self._http.base_url), self._max_concurrency
         return f"ImageClient(base_url={base_url!r}, max_concurrency={max_concurrency})"

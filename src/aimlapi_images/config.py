@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
@@ -146,11 +145,11 @@ def one_of(*choices: str) -> Callable[[str, Any], None]:
     return check
 
 
-def rule(check: Callable[[str, Any], None], *, optional: bool = False) -> Callable[[Any, Any, Any], None]:
+def optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """The same check, but `None` passes."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def rule(check: Callable[[str, Any], None]) -> Callable[[Any, Any, Any], None]:
     """An attrs validator from one of the checks above, which raise errors of this package."""
-
-    def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None or not optional:
-            check(attribute.name, value)
-
-    return validate
+    return lambda _, attribute, value: check(attribute.name, value)

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema_messages import describe
+from aimlapi_images.orders.schema import describe
 from conftest import ROOT
 
 LOAD = """

@@ -114,7 +114,7 @@ class Maker:
         """Order an image."""
         name = folder.order_id(self.nonce, row["id"], row["attempts"] + 1)
         order = await build(json.loads(row["parameters"]), self.client._threads, to=self._target(row), order=name)
-        pipeline, deadline = self.client._pipeline, self.client._options.deadline
+        pipeline, deadline = self.client._pipeline, self.client._default_deadline
         image: GeneratedImage | None
         try:
             if self.cluster is None:

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import attrs
 
 from aimlapi_images.api.outcome import Failure, Outcome
-from aimlapi_images.config import not_negative, rule
+from aimlapi_images.config import not_negative, optional, rule
 from aimlapi_images.errors import BudgetExceededError, InvalidRequestError
 from aimlapi_images.models import CREDITS_PER_USD, Spending, Usage
 
@@ -33,9 +33,9 @@ class Budget:
         InvalidRequestError: Neither `usd` nor `credits` is given, or a value is out of range.
     """
 
-    usd: float | None = attrs.field(default=None, validator=rule(not_negative, optional=True))
-    credits: float | None = attrs.field(default=None, validator=rule(not_negative, optional=True))
-    order_usd: float | None = attrs.field(default=None, validator=rule(not_negative, optional=True))
+    usd: float | None = attrs.field(default=None, validator=rule(optional(not_negative)))
+    credits: float | None = attrs.field(default=None, validator=rule(optional(not_negative)))
+    order_usd: float | None = attrs.field(default=None, validator=rule(optional(not_negative)))
 
     def __attrs_post_init__(self) -> None:
         if self.usd is None and self.credits is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from aimlapi_images.config import not_negative, one_of, positive, rule, whole_number
+from aimlapi_images.config import not_negative, one_of, optional, positive, rule, whole_number
 from aimlapi_images.emulator.faults import fault
 from aimlapi_images.errors import InvalidRequestError
 
@@ -65,18 +65,18 @@ class Settings:
         drawing: `landscape`, or `plain` for a single color, which is drawn in a few milliseconds.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False, validator=rule(_string, optional=True))
+    api_key: str | None = attrs.field(default=None, repr=False, validator=rule(optional(_string)))
     latency: float = attrs.field(default=0.0, validator=rule(not_negative))
     latency_spread: float = attrs.field(default=0.0, validator=rule(_share))
     time_scale: float = attrs.field(default=1.0, validator=rule(positive))
-    rpm: int | None = attrs.field(default=None, validator=rule(whole_number, optional=True))
-    max_concurrency: int | None = attrs.field(default=None, validator=rule(whole_number, optional=True))
-    retry_after: float | None = attrs.field(default=1.0, validator=rule(not_negative, optional=True))
-    free_tier: int | None = attrs.field(default=None, validator=rule(partial(whole_number, at_least=0), optional=True))
-    account_rpm: int | None = attrs.field(default=200, validator=rule(whole_number, optional=True))
+    rpm: int | None = attrs.field(default=None, validator=rule(optional(whole_number)))
+    max_concurrency: int | None = attrs.field(default=None, validator=rule(optional(whole_number)))
+    retry_after: float | None = attrs.field(default=1.0, validator=rule(optional(not_negative)))
+    free_tier: int | None = attrs.field(default=None, validator=rule(optional(partial(whole_number, at_least=0))))
+    account_rpm: int | None = attrs.field(default=200, validator=rule(optional(whole_number)))
     balance: float = attrs.field(default=1_000_000.0, validator=rule(_number))
     faults: Mapping[str, float] = attrs.field(factory=dict, converter=dict, validator=rule(_rates))
-    seed: int | None = attrs.field(default=None, validator=rule(partial(whole_number, at_least=0), optional=True))
+    seed: int | None = attrs.field(default=None, validator=rule(optional(partial(whole_number, at_least=0))))
     log_delay: float = attrs.field(default=0.0, validator=rule(not_negative))
     url_expires: float = attrs.field(default=3600.0, validator=rule(positive))
     explicit_nulls: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 from aimlapi_images.emulator.answers import ApiError
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema_messages import Problem, shown
+from aimlapi_images.orders.schema import Problem, shown
 
 
 def body_error(message: str, path: Sequence[str] = ()) -> ApiError:

@@ -13,7 +13,7 @@ from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
 from aimlapi_images.orders.order import Order, as_path, check_names, check_problems, collect_fields, plain_copy
-from aimlapi_images.orders.schema_messages import shown
+from aimlapi_images.orders.schema import shown
 from aimlapi_images.orders.uploads import Upload, open_content
 from aimlapi_images.threads import Threads
 

@@ -14,8 +14,7 @@ from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import absolute, as_path
-from aimlapi_images.orders.schema import FileRules
-from aimlapi_images.orders.schema_messages import shown
+from aimlapi_images.orders.schema import FileRules, shown
 from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, unreadable
 from aimlapi_images.threads import Threads
 

@@ -17,7 +17,7 @@ from aimlapi_images.media.files import check_target
 from aimlapi_images.media.formats import format_of, with_extension
 from aimlapi_images.media.json_values import number
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema_messages import Problem, shown
+from aimlapi_images.orders.schema import Problem, shown
 
 _DEFAULT_FORMAT: Final = "png"
 _FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}

@@ -20,7 +20,7 @@ from aimlapi_images.batch.store import folder as files
 from aimlapi_images.batch.store.place import FolderPlace, Place
 from aimlapi_images.batch.store.state import State
 from aimlapi_images.client import DEFAULT_MODEL
-from aimlapi_images.config import instance_of, one_of, rule, whole_number
+from aimlapi_images.config import instance_of, one_of, optional, rule, whole_number
 from aimlapi_images.errors import BatchError, InvalidRequestError
 from aimlapi_images.orders.order import images_expected
 
@@ -39,7 +39,7 @@ class Options:
     retry_lost: bool = attrs.field(default=False, validator=_true_or_false)
     adopt: bool = attrs.field(default=False, validator=_true_or_false)
     verify: bool = attrs.field(default=False, validator=_true_or_false)
-    limit: int | None = attrs.field(default=None, validator=rule(whole_number, optional=True))
+    limit: int | None = attrs.field(default=None, validator=rule(optional(whole_number)))
     order: Literal["listed", "random"] = attrs.field(default="listed", validator=rule(one_of("listed", "random")))
 
 
