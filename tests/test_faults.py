@@ -147,7 +147,7 @@ ANSWERS = [
         }.items()
     ),
     Fault("header flood", [Reply([_FLOOD, b"\r\n"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
-    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 4,194,304 bytes"),
+    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 16,777,216 bytes"),
     # Success without an image.
     Fault(
         "HTML",
@@ -278,7 +278,7 @@ IMAGES = [
     _image("dropped", [DROP], "", fetched=4),
     _image("cut at half", [reply(200, PIXEL, cut=30)], "", fetched=4),
     _image("silent", [SILENCE], "", fetched=4, options=IMPATIENT),
-    _image("moved to another port", [_moved("http://127.0.0.1:9/a.png")], "not https|not a public address"),
+    _image("moved to another port", [_moved("http://127.0.0.1:9/a.png")], "not https|not public"),
     _image("moved to https on this machine", [_moved("https://127.0.0.1:9/a.png")], ""),
     _image("moved to a file", [_moved("file:///etc/passwd")], ""),
     _image("moved to ftp", [_moved("ftp://127.0.0.1/a.png")], ""),

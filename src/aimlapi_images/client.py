@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import httpx
 
@@ -22,7 +22,7 @@ from aimlapi_images.dispatch.log_lookup import LogLookup
 from aimlapi_images.dispatch.pipeline import Pipeline
 from aimlapi_images.dispatch.retry import Retry, RetryPolicy
 from aimlapi_images.dispatch.throttle import Throttle
-from aimlapi_images.events import Observer, Reporter, ThrottleState
+from aimlapi_images.events import Observer, ThrottleState
 from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import new_edit
@@ -122,7 +122,7 @@ class ImageClient:
             ledger=self._ledger,
             retry=self._retry,
             log=LogLookup(self._account, self._retry),
-            report=Reporter((observer,)),
+            observer=observer,
             threads=self._threads,
         )
 
@@ -204,7 +204,7 @@ class ImageClient:
             overwrite=overwrite,
             order=order,
         )
-        return await self._pipeline.run(new, self._deadline(deadline))
+        return cast(GeneratedImage, await self._pipeline.run(new, self._deadline(deadline)))
 
     async def edit(
         self,
@@ -264,7 +264,7 @@ class ImageClient:
             order=order,
             threads=self._threads,
         )
-        return await self._pipeline.run(new, self._deadline(deadline))
+        return cast(GeneratedImage, await self._pipeline.run(new, self._deadline(deadline)))
 
     async def fetch(
         self,

@@ -23,6 +23,7 @@ ImageError
 
 from __future__ import annotations
 
+import copyreg
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,14 +71,7 @@ class ImageError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, without the keyword-only arguments.
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
-
-
-def _rebuild(cls: type[ImageError], args: tuple[Any, ...], state: dict[str, Any]) -> ImageError:
-    error = cls.__new__(cls, *args)
-    error.args = args  # which an OSError, such as a TimeoutError, does not take from there
-    error.__dict__.update(state)
-    return error
+        return copyreg.__newobj__, (type(self),), {**vars(self), "args": self.args}  # type: ignore[attr-defined]
 
 
 class InvalidRequestError(ImageError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import ClassVar, Literal
 
 import attrs
@@ -185,25 +185,11 @@ class ThrottleChanged(Event):
 Observer = Callable[[Event], Awaitable[None]]
 
 
-@attrs.frozen
-class Reporter:
-    """Logs events, and passes them to observers.
-
-    Attributes:
-        observers: Async functions, told one after the other; those that are `None` are left out.
-    """
-
-    observers: tuple[Observer | None, ...] = ()
-
-    def after(self, observer: Observer | None) -> Reporter:
-        """The same, but `observer` is told first."""
-        return self if observer is None else Reporter((observer, *self.observers))
-
-    async def __call__(self, event: Event) -> None:
-        """Report one event, and wait until all observers have handled it. Their exceptions propagate."""
-        logger.log(event.level, "%s", event)
-        for observer in filter(None, self.observers):
-            handled = observer(event)
-            if not inspect.isawaitable(handled):
-                raise InvalidRequestError(f"observer must be an async function (async def): it returned {handled!r}")
-            await handled
+async def report(event: Event, observers: Iterable[Observer | None]) -> None:
+    """Log one event, and tell it to one observer after the other. Their exceptions propagate."""
+    logger.log(event.level, "%s", event)
+    for observer in filter(None, observers):
+        handled = observer(event)
+        if not inspect.isawaitable(handled):
+            raise InvalidRequestError(f"observer must be an async function (async def): it returned {handled!r}")
+        await handled

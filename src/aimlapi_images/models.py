@@ -16,6 +16,7 @@ import attrs
 
 from aimlapi_images.about import needs_extra
 from aimlapi_images.media.files import check_target, write_whole
+from aimlapi_images.media.json_values import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,14 +72,6 @@ class Spending:
             unpriced=self.unpriced + (usage.usd_spent is None),
         )
 
-    def with_unknown_outcomes(self, number: int) -> Spending:
-        """Add attempts that may have been billed."""
-        return attrs.evolve(self, unknown_outcomes=self.unknown_outcomes + number)
-
-
-def _shorten(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
 
 @attrs.frozen
 class GeneratedImage:
@@ -109,7 +102,7 @@ class GeneratedImage:
     media_type: str
     width: int
     height: int
-    prompt: str = attrs.field(repr=_shorten)
+    prompt: str = attrs.field(repr=shown)
     parameters: Mapping[str, Any]
     usage: Usage
     order: str
@@ -117,7 +110,7 @@ class GeneratedImage:
     seconds: float
     path: Path | None = None
     url: str | None = None
-    revised_prompt: str | None = attrs.field(default=None, repr=lambda text: text and _shorten(text))
+    revised_prompt: str | None = attrs.field(default=None, repr=shown)
     inference_id: str | None = None
     others: tuple[GeneratedImage, ...] = ()
     _data: bytes | None = attrs.field(default=None, repr=False)

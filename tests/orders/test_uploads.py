@@ -115,7 +115,8 @@ async def test_only_the_last_piece_makes_an_upload_whole(threads: Threads, store
 @pytest.mark.parametrize("size", [262_144 - 40, 262_144, 65_536 * 4, 65_536 * 4 + 1, 1])
 async def test_the_last_piece_is_known_wherever_the_body_ends(threads: Threads, size: int) -> None:
     """Also where the body ends together with a full piece."""
-    upload = UploadStream([b"x" * 65_536] * (size // 65_536) + [b"x" * (size % 65_536)] * (size % 65_536 > 0), threads)
+    pieces = [b"x" * 65_536] * (size // 65_536) + [b"x" * (size % 65_536)] * (size % 65_536 > 0)
+    upload = UploadStream(pieces, size, threads)
 
     seen = [(len(piece), upload.sent_whole) async for piece in upload]
 
@@ -182,7 +183,8 @@ async def test_a_changed_file_is_refused_while_it_is_read(threads: Threads, stor
 
     os.truncate(stored.path, 600_001)
     with pytest.raises(InvalidRequestError, match=r"cat.png has changed since it was checked") as caught:
-        await anext(pieces)
+        async for _ in pieces:
+            pass
 
     assert not upload.sent_whole
     assert upload.error is caught.value

@@ -12,7 +12,7 @@ from aimlapi_images.api.auth import origin
 from aimlapi_images.api.exchange import BodySlots, describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
-from aimlapi_images.api.ssrf import UntrustedURLError, check_host, guarded, is_loopback
+from aimlapi_images.api.ssrf import UntrustedURLError, guarded, is_loopback
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.formats import IncompleteImageError, image_problem
 from aimlapi_images.media.json_values import shorten, shorten_url
@@ -85,7 +85,6 @@ class Downloader:
         if url.scheme != "https":
             shown = f"{url.scheme}://{url.netloc.decode()}" if url.scheme else "a URL without a scheme"
             raise UntrustedURLError(f"{shown} is not https")
-        check_host(url)
         return guarded(url)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -22,12 +21,16 @@ from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
 
 _MAX_ERROR_BYTES: Final = 64 * 2**10
-_MAX_ACCOUNT_BYTES: Final = 16 * 2**20
 _MAX_HEADER: Final = 1_000  # characters
 
 # Nothing of the request has left this machine.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _INVALID: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+# Users of requests know other variables.
+_CERTIFICATE_HINT: Final = (
+    "; SSL_CERT_FILE names the file of trusted certificates, SSL_CERT_DIR their folder "
+    "(REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not read)"
+)
 _WORDS: Final = {
     httpx.ConnectTimeout: "no connection in time",
     httpx.ReadTimeout: "no data in time",
@@ -86,39 +89,26 @@ class Exchange:
     bodies: BodySlots
 
     async def __call__(
-        self, request: httpx.Request, max_images: int | None = None, *, to_disk: bool = False
+        self, request: httpx.Request, max_images: int = 1, *, to_disk: bool = False
     ) -> HTTPAnswer | Failure:
         """Send one request and read its answer, whatever the status.
 
-        Its size limit grows with `max_images`. Without it, the answer is one about the account. `to_disk` says that its
-        images are to be written.
+        Its size limit grows with `max_images`. `to_disk` says that its images are to be written.
         """
         read_in_threads(request, self.threads)
         upload = request.stream if isinstance(request.stream, UploadStream) else None
         try:
-            with _without_headers(request):
-                response = await self.http.send(request, auth=self.auth, stream=True)
-                try:
-                    return await self._read(response, max_images, to_disk=to_disk)
-                finally:
-                    await response.aclose()
-        except _NOT_SENT as error:
-            host = request.url.netloc.decode()
-            return _not_sent(f"not sent, no connection to {host}: {describe(error)}", error)
-        except _INVALID as error:
-            return _refused(f"the request cannot be sent: {describe(error)}", error)
+            response = await self.http.send(request, auth=self.auth, stream=True)
+            try:
+                return await self._read(response, max_images, to_disk=to_disk)
+            finally:
+                await response.aclose()
         except InvalidRequestError as error:  # a file that changed since it was checked
             return _refused(str(error), error)
         except httpx.RequestError as error:
-            if upload is not None and upload.error is not None:
-                return _refused(str(upload.error), upload.error)
-            if upload is not None and not upload.sent_whole:
-                return _not_sent(f"the upload broke off: {describe(error)}", error)
-            message = (
-                f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent "
-                "again; the provider's log (aimlapi-images logs, client.logs()) lists it under this order"
-            )
-            return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
+            # Some programs, such as Dask, pickle the causes of errors: they keep no request with its key.
+            error.request = httpx.Request(request.method, request.url)
+            return _unanswered(error, upload)
         except BodyTooLargeError as error:
             message = f"the answer is too large: {error}"
             cause = error.with_traceback(None)  # which would keep what was decoded
@@ -128,17 +118,15 @@ class Exchange:
                 raise
             return _refused("the client was closed before this order was sent", error)
 
-    async def _read(self, response: httpx.Response, max_images: int | None, *, to_disk: bool) -> HTTPAnswer:
+    async def _read(self, response: httpx.Response, max_images: int, *, to_disk: bool) -> HTTPAnswer:
         # Servers repeat what they were sent, the key included.
         headers = {
             name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
         }
         if not response.is_success:
-            return HTTPAnswer(response.status_code, headers, self.auth.redact(await _read_start(response)))
-        if max_images is None:
-            decoder = BodyDecoder(max_skeleton=_MAX_ACCOUNT_BYTES)
-        else:
-            decoder = BodyDecoder(max_body=max_images * MAX_BODY_BYTES)
+            start = await anext(response.aiter_bytes(_MAX_ERROR_BYTES), b"")
+            return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
+        decoder = BodyDecoder(max_body=max_images * MAX_BODY_BYTES)
         cut: httpx.RequestError | None = None
         async with self.bodies.slot(to_disk=to_disk):
             try:
@@ -154,38 +142,28 @@ class Exchange:
         return HTTPAnswer(response.status_code, headers, body, document, decoder.payloads)
 
 
-@contextmanager
-def _without_headers(request: httpx.Request) -> Iterator[None]:
-    """Let errors keep no request with its key: some programs, such as Dask, pickle the causes of errors."""
-    try:
-        yield
-    except httpx.RequestError as error:
-        error.request = httpx.Request(request.method, request.url)
-        raise
+def _unanswered(error: httpx.RequestError, upload: UploadStream | None) -> Failure:
+    """What it means that no complete answer came."""
+    if isinstance(error, _NOT_SENT):
+        return _not_sent(f"not sent, no connection to {error.request.url.netloc.decode()}: {describe(error)}", error)
+    if isinstance(error, _INVALID):
+        return _refused(f"the request cannot be sent: {describe(error)}", error)
+    if upload is not None and upload.error is not None:
+        return _refused(str(upload.error), upload.error)
+    if upload is not None and not upload.sent_whole:
+        return _not_sent(f"the upload broke off: {describe(error)}", error)
+    message = (
+        f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent again; the "
+        "provider's log (aimlapi-images logs, client.logs()) lists it under this order"
+    )
+    return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
 
 
 def describe(error: Exception) -> str:
     """An exception's class and message; many of httpx's have no message."""
     message = shorten(str(error)) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
-    hint = _certificate_hint() if "CERTIFICATE_VERIFY_FAILED" in message else ""
+    hint = _CERTIFICATE_HINT if "CERTIFICATE_VERIFY_FAILED" in message else ""
     return f"{type(error).__name__}: {message}".rstrip(": .") + hint
-
-
-def _certificate_hint() -> str:
-    """How to name further certificates, such as those of a company's proxy: users of requests know another variable."""
-    ignored = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
-    unread = f"{' and '.join(ignored)} {'are' if len(ignored) > 1 else 'is'} not read here: " if ignored else ""
-    return f"; {unread}SSL_CERT_FILE names the file of trusted certificates, SSL_CERT_DIR their folder"
-
-
-async def _read_start(response: httpx.Response) -> bytes:
-    """The first 64 KiB of an error's body."""
-    body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) >= _MAX_ERROR_BYTES:
-            break
-    return bytes(body[:_MAX_ERROR_BYTES])
 
 
 def _not_sent(message: str, cause: Exception) -> Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -39,26 +40,22 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_host(url: httpx.URL) -> None:
-    """Raise an `UntrustedURLError` if the host is an address that is not public."""
-    try:
-        address = ipaddress.ip_address(url.host)
-    except ValueError:
-        return  # a name: its address is checked when it is connected to
-    if not is_public(address):
-        raise UntrustedURLError(f"{address} is not a public address")
-
-
 def check_address(host: str, address: str) -> None:
     """Raise an `UntrustedURLError` if a host's address is not public."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if not is_public(found):
-        raise UntrustedURLError(f"{host} has the address {found}, which is not public")
+        raise UntrustedURLError(f"{host} leads to {found}, which is not public")
 
 
 def guarded(url: httpx.URL) -> dict[str, Any]:
-    """Request extensions that check the address connected to, for httpx's transport and for aiohttp's."""
+    """Request extensions that check the address connected to, for httpx's transport and for aiohttp's.
+
+    Raises:
+        UntrustedURLError: The host is an address that is not public.
+    """
     host = url.raw_host.decode("ascii")
+    with suppress(ValueError):  # a name: its address is checked when it is connected to
+        check_address(host, url.host)
     return {"trace": ConnectionGuard(host), "check_address": partial(check_address, host)}
 
 

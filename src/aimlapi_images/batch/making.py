@@ -115,12 +115,8 @@ class Maker:
         name = folder.order_id(self.nonce, row["id"], row["attempts"] + 1)
         order = await build(json.loads(row["parameters"]), self.client._threads, to=self._target(row), order=name)
         pipeline, deadline = self.client._pipeline, self.client._default_deadline
-        image: GeneratedImage | None
         try:
-            if self.cluster is None:
-                image = await pipeline.run(order, deadline, record)
-            else:
-                image = await pipeline.run_without_download(order, deadline, record)
+            image = await pipeline.run(order, deadline, record, fetch=self.cluster is None)
         except errors.NotSavedError as error:
             return await self._save_again(row, error)
         if image is None:

@@ -71,16 +71,14 @@ class Ledger:
         price, limit = self._price(kind), self.budget.limit_usd + _ROUNDING
         if self._spent + (price or 0.0) > limit or (price is None and self._spent >= limit - _ROUNDING):
             rest = "nothing is left" if price is None else f"such an order costs ${price:.4f}"
-            return _exceeded(
-                f"not sent: it would exceed the budget of ${self.budget.limit_usd:.4f}. Up to ${self._spent:.4f} is "
-                f"spent, and {rest}"
-            )
-        if price is None and kind in self._prices:
-            return _exceeded(
-                "not sent: the API did not state the cost of any earlier order, so the budget cannot be enforced: give "
-                "Budget an order_usd"
-            )
-        return None
+            limit_usd, spent = self.budget.limit_usd, self._spent
+            why = f"it would exceed the budget of ${limit_usd:.4f}. Up to ${spent:.4f} is spent, and {rest}"
+        elif price is None and kind in self._prices:
+            why = "the API did not state the cost of any earlier order, so the budget cannot be enforced: "
+            why += "give Budget an order_usd"
+        else:
+            return None
+        return Failure(outcome=Outcome.REFUSED, error_type=BudgetExceededError, message=f"not sent: {why}")
 
     def fits_now(self, kind: Hashable) -> bool:
         """Whether an order fits into the budget together with those in flight. If not, it waits for them."""
@@ -108,26 +106,23 @@ class Ledger:
             self._prices.setdefault(kind, None)
         else:
             self._prices[kind] = max(usage.usd_spent, self._prices.get(kind) or 0.0)
-        self._spent += self._cost(kind, usage.usd_spent)
+        self._spent += self._price(kind) or 0.0 if usage.usd_spent is None else usage.usd_spent
 
     def charge_unknown(self, kind: Hashable) -> float:
         """An attempt ended, and may have been billed. Returns its assumed cost in US dollars."""
-        self.spending = self.spending.with_unknown_outcomes(1)
+        self.spending = attrs.evolve(self.spending, unknown_outcomes=self.spending.unknown_outcomes + 1)
         # As after an answer without a cost: until any price is known, no other order of this kind is sent.
         self._prices.setdefault(kind, None)
-        cost = self._cost(kind, None)
+        cost = self._price(kind) or 0.0
         self._spent += cost
         return cost
 
     def settle(self, kind: Hashable, assumed: float, usage: Usage | None) -> None:
         """The provider's log settles an attempt that was assumed to cost something. `None`: it was not billed."""
-        self.spending = self.spending.with_unknown_outcomes(-1)
+        self.spending = attrs.evolve(self.spending, unknown_outcomes=self.spending.unknown_outcomes - 1)
         self._spent -= assumed
         if usage is not None:
             self.charge(kind, usage)
-
-    def _cost(self, kind: Hashable, usd: float | None) -> float:
-        return (self._price(kind) or 0.0) if usd is None else usd
 
     def _price(self, kind: Hashable) -> float | None:
         """The price of an order in US dollars, or `None` if unknown."""
@@ -137,7 +132,3 @@ class Ledger:
         if price is None and kind in self._prices:
             price = max((each for each in self._prices.values() if each is not None), default=None)
         return price
-
-
-def _exceeded(message: str) -> Failure:
-    return Failure(outcome=Outcome.REFUSED, error_type=BudgetExceededError, message=message)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -31,13 +32,13 @@ from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
 from aimlapi_images.dispatch.budget import Ledger
 from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
-from aimlapi_images.dispatch.progress import Progress, SentAttempt
+from aimlapi_images.dispatch.progress import Progress
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.models import GeneratedImage, Usage
-from aimlapi_images.orders.order import Order
+from aimlapi_images.orders.order import Order, images_expected
 from aimlapi_images.threads import Threads
 
 
@@ -51,35 +52,33 @@ class Pipeline:
     ledger: Ledger
     retry: Retry
     log: LogLookup
-    report: events.Reporter
+    observer: events.Observer | None
     threads: Threads
-    _targets: set[Path] = attrs.field(factory=set, init=False)
+    _targets: set[Path | None] = attrs.field(factory=set, init=False)
 
     async def run(
-        self, order: Order, deadline: float | None = None, observer: events.Observer | None = None
-    ) -> GeneratedImage:
+        self,
+        order: Order,
+        deadline: float | None = None,
+        observer: events.Observer | None = None,
+        *,
+        fetch: bool = True,
+    ) -> GeneratedImage | None:
         """Send a valid order until it is answered, fetch its images, and write them to `order.to`.
 
         Args:
             order: The order.
             deadline: Seconds for steps 2 to 6. Images that have arrived by then are still written.
             observer: Told of this order's events before the client's own observer is.
+            fetch: Whether step 6 is done. If not, and an image came as a URL, `Generated` tells it.
+
+        Returns:
+            The image, or `None` if it is not fetched.
 
         Raises:
             ImageError: Exactly one, which says what went wrong and whether it may cost anything.
         """
-        return cast(GeneratedImage, await self._run(order, deadline, observer, fetch=True))
-
-    async def run_without_download(
-        self, order: Order, deadline: float | None, observer: events.Observer
-    ) -> GeneratedImage | None:
-        """The same, without step 6. If an image came as a URL, `Generated` has told it, and this returns `None`."""
-        return await self._run(order, deadline, observer, fetch=False)
-
-    async def _run(
-        self, order: Order, deadline: float | None, observer: events.Observer | None, *, fetch: bool
-    ) -> GeneratedImage | None:
-        progress = Progress(order, self.report.after(observer), self.throttle.ticket(order.kind))
+        progress = Progress(order, (observer, self.observer), self.throttle.ticket(order.kind))
         try:
             with self._reserved(order):
                 failure = await self._until_fetched(progress, deadline, fetch=fetch)
@@ -96,9 +95,11 @@ class Pipeline:
                 progress.delivery = None  # and its bytes, which would otherwise be held while observers are told
         except ImageError as error:
             event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
-            await self._report_failure(event(order.id, error), progress)
+            await self._report(event(order.id, error), progress)
+            if progress.observer_error not in (None, error):
+                error.add_note(f"the observer failed as well: {progress.observer_error!r}")
             raise
-        await self._report_paid(events.Delivered(order.id, image), progress)
+        await self._report(events.Delivered(order.id, image), progress)
         if progress.observer_error is not None:
             raise NotSavedError(
                 f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
@@ -145,9 +146,9 @@ class Pipeline:
         if isinstance(result, Delivery):
             answer, urls = result.answer, result.missing_urls
             event = events.Generated(order, progress.attempts, urls, answer.usage, answer.inference_id)
-            await self._report_paid(event, progress)
+            await self._report(event, progress)
         if (state := self.throttle.change()) is not None:
-            await self._report_paid(events.ThrottleChanged(order, state), progress)
+            await self._report(events.ThrottleChanged(order, state), progress)
         return result
 
     async def _in_turn(self, progress: Progress) -> Delivery | Failure:
@@ -158,15 +159,15 @@ class Pipeline:
             if turn.refusal is not None:
                 return turn.refusal
             progress.attempts += 1
-            sent = SentAttempt(f"{order.id}.{progress.nonce}.{progress.attempts}")
+            request_id, sent_at, assumed = f"{order.id}.{progress.nonce}.{progress.attempts}", datetime.now(UTC), 0.0
             # Awaited: the state of a batch has it before it can be billed.
-            await progress.report(events.AttemptStarted(order.id, progress.attempts, sent.request_id))
+            await events.report(events.AttemptStarted(order.id, progress.attempts, request_id), progress.observers)
             progress.phase = "request"
             try:
-                turn.result = result = await self._exchange(order, sent)
+                turn.result = result = await self._exchange(order, request_id)
             except BaseException:  # cancelled, or the deadline passed
                 events.logger.warning(
-                    "order %s: stopped while attempt %s was open: it may be billed", order.id, sent.request_id
+                    "order %s: stopped while attempt %s was open: it may be billed", order.id, request_id
                 )
                 self.ledger.charge_unknown(order.kind)
                 raise
@@ -176,38 +177,40 @@ class Pipeline:
                 progress.delivery = Delivery(order, result, progress.attempts, progress.started)
                 return progress.delivery
             if result.may_be_billed:
-                sent.assumed_usd = self.ledger.charge_unknown(order.kind)
+                assumed = self.ledger.charge_unknown(order.kind)
         if result.may_be_billed and self.retry.policy.retry_unknown == "if-unbilled":
             progress.phase = "log"
-            result = await self._settle(order, sent, result)
+            result = await self._settle(order, request_id, sent_at, assumed, result)
         progress.last_failure = result
         progress.may_be_billed = progress.may_be_billed or result.may_be_billed
         return result
 
-    async def _exchange(self, order: Order, sent: SentAttempt) -> ImageAnswer | Failure:
+    async def _exchange(self, order: Order, request_id: str) -> ImageAnswer | Failure:
         """Step 3: send one attempt.
 
         `Idempotency-Key` is not documented by this API, but harmless: a server that supports it runs an order once,
         however often it is sent.
         """
         try:
-            request = self.exchange.http.build_request(**order.request(sent.request_id))
+            request = self.exchange.http.build_request(**order.request(request_id))
         except InvalidRequestError as error:  # a file that changed since it was checked
             return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
-        answer = await self.exchange(request, order.images_expected, to_disk=order.to is not None)
+        answer = await self.exchange(request, images_expected(order.fields), to_disk=order.to is not None)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
         return result if isinstance(result, Failure) else usable(result)
 
-    async def _settle(self, order: Order, sent: SentAttempt, failure: Failure) -> Failure:
-        """Ask the provider's log how an attempt ended, and say so in the failure."""
-        entry = await self.log.find(sent.request_id, sent.at)
+    async def _settle(
+        self, order: Order, request_id: str, sent_at: datetime, assumed: float, failure: Failure
+    ) -> Failure:
+        """Ask the provider's log how an attempt ended, and say so in the failure. `assumed` is its cost until then."""
+        entry = await self.log.find(request_id, sent_at)
         if isinstance(entry, Failure):
             return attrs.evolve(failure, note=f"{failure.note}. The provider's log could not be read: {entry.error()}")
         if entry is None:
             return attrs.evolve(failure, note=f"{failure.note}. The provider's log does not list it yet")
         billed = entry.status != "failed"
-        self.ledger.settle(order.kind, sent.assumed_usd, entry.usage if billed else None)
+        self.ledger.settle(order.kind, assumed, entry.usage if billed else None)
         said = "it succeeded" if billed else "it failed and cost nothing"
         return attrs.evolve(
             failure,
@@ -218,34 +221,25 @@ class Pipeline:
 
     async def _report_retry(self, progress: Progress, failure: Failure, wait: float) -> None:
         order = progress.order.id
-        await progress.report(events.Retrying(order, progress.attempts, failure.error(order=order), wait))
+        event = events.Retrying(order, progress.attempts, failure.error(order=order), wait)
+        await events.report(event, progress.observers)
         progress.phase = "backoff"
 
-    async def _report_paid(self, event: events.Event, progress: Progress) -> None:
-        """Report what is paid for, or may be. A failing observer must not lose the image."""
+    async def _report(self, event: events.Event, progress: Progress) -> None:
+        """Report what is paid for, or how the order ended. A failing observer must not hide it, nor lose the image."""
         try:
-            await progress.report(event)
+            await events.report(event, progress.observers)
         except Exception as error:
             progress.observer_error = progress.observer_error or error
-
-    async def _report_failure(self, event: events.Failed, progress: Progress) -> None:
-        """Report how the order ended. A failing observer must not hide it."""
-        try:
-            await progress.report(event)
-        except Exception as problem:
-            event.error.add_note(f"the observer failed as well: {problem!r}")
 
     @contextmanager
     def _reserved(self, order: Order) -> Iterator[None]:
         """Refuse a second order for the same file: it would be paid for, and could not be written."""
-        target = order.target
-        if target is None:
-            yield
-            return
-        if target in self._targets:
-            raise InvalidRequestError(f"another order of this client writes to {target}", order=order.id)
-        self._targets.add(target)
+        targets = {order.target} - {None}
+        if targets & self._targets:
+            raise InvalidRequestError(f"another order of this client writes to {order.target}", order=order.id)
+        self._targets |= targets
         try:
             yield
         finally:
-            self._targets.remove(target)
+            self._targets -= targets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -13,7 +12,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.dispatch.delivery import Delivery
 from aimlapi_images.dispatch.throttle import Ticket
 from aimlapi_images.errors import DeadlineExceededError
-from aimlapi_images.events import Reporter
+from aimlapi_images.events import Observer
 from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.orders.order import Order
 
@@ -32,7 +31,7 @@ class Progress:
     """How far an order has come."""
 
     order: Order
-    report: Reporter = attrs.field(factory=Reporter)
+    observers: tuple[Observer | None, ...] = ()
     ticket: Ticket = (0, None)  # its place in the queue
     phase: str = "queue"  # as in `DeadlineExceededError`
     started: float = attrs.field(factory=time.monotonic)  # in seconds
@@ -61,12 +60,3 @@ class Progress:
             details={"phase": self.phase, "urls": urls},
             cause=cause,
         )
-
-
-@attrs.define
-class SentAttempt:
-    """One attempt that is sent."""
-
-    request_id: str
-    at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
-    assumed_usd: float = 0.0  # cost in US dollars while the outcome is unknown

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from aimlapi_images.emulator.answers import ApiError, json_answer
 from aimlapi_images.emulator.request_log import Row
 from aimlapi_images.emulator.state import State
-from aimlapi_images.orders.schema import shown
+from aimlapi_images.media.json_values import shown
 
 _ROWS_A_PAGE: Final = 100
 _PARAMETERS: Final = {"period", "start", "end", "status", "model", "limit", "offset"}

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimlapi_images.emulator.answers import ApiError
+from aimlapi_images.media.json_values import shown
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema import Problem, shown
+from aimlapi_images.orders.schema import Problem
 
 
 def body_error(message: str, path: Sequence[str] = ()) -> ApiError:

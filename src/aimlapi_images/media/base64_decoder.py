@@ -76,14 +76,14 @@ class Payload:
         usable = digits[: len(digits) - (len(digits) % 4 == 1)]
         self.write(binascii.a2b_base64(usable + b"=="))
         if text[len(digits) :].rstrip(b"="):
-            self._fail(f"a character that is not base64 after {self.size:,} bytes")
+            self.problem = self.problem or f"a character that is not base64 after {self.size:,} bytes"
 
     def write(self, data: bytes) -> None:
         """Take bytes that are decoded already."""
         if self.problem is not None:
             return
         if self.size + len(data) > self._max_bytes:
-            self._fail(f"more than {self._max_bytes:,} bytes")
+            self.problem = f"more than {self._max_bytes:,} bytes"
             return
         self.size += self._buffer.write(data)
 
@@ -98,6 +98,3 @@ class Payload:
             return None
         self._held = text[end : end + 8]  # more can only be padding
         return data
-
-    def _fail(self, problem: str) -> None:
-        self.problem = self.problem or problem

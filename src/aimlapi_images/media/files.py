@@ -108,10 +108,15 @@ def _put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
         part.replace(target)
     elif os.name == "nt":  # pragma: no cover
         part.rename(target)
-    elif not _link(part, target):
-        if os.path.lexists(target):
-            raise _exists(target)
-        part.replace(target)
+    else:
+        try:
+            target.hardlink_to(part)
+        except FileExistsError:
+            raise _exists(target) from None
+        except OSError:
+            if os.path.lexists(target):
+                raise _exists(target) from None
+            part.replace(target)
 
 
 def free_name(folder: Path, words: str) -> Path:
@@ -140,17 +145,6 @@ def _numbered(folder: Path, stem: str, start: int) -> str:
 def _stems(folder: Path) -> set[str]:
     """The names in a folder, without extension and in lower case: some file systems ignore case."""
     return {entry.stem.lower() for entry in folder.iterdir()}
-
-
-def _link(part: Path, target: Path) -> bool:
-    """Give the file a second name. Returns `False` if the file system has no hard links."""
-    try:
-        target.hardlink_to(part)
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError:
-        return False
-    return True
 
 
 def _exists(path: Path) -> FileExistsError:

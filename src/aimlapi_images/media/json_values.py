@@ -58,3 +58,9 @@ def shorten(foreign: str, longest: int = 200) -> str:
 def shorten_url(url: str) -> str:
     """A URL for a message. A signed one, which may have 1,000 characters or more, stays usable."""
     return url if len(url) <= 2_000 else f"{url[:2_000]}..."
+
+
+def shown(value: object) -> str:
+    """A caller's value in a message, of at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

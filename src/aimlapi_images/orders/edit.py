@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.media.json_values import shown
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
-from aimlapi_images.orders.order import Order, as_path, check_names, check_problems, collect_fields, plain_copy
-from aimlapi_images.orders.schema import shown
+from aimlapi_images.orders.order import Order, as_path, request_fields
 from aimlapi_images.orders.uploads import Upload, open_content
 from aimlapi_images.threads import Threads
-
-_RESERVED: Final = ("model", "prompt", "image", "image[]", "mask")
 
 
 @attrs.frozen
@@ -35,7 +33,7 @@ class EditOrder(Order):
         if self.mask:
             files.append(("mask", self.mask.part()))
         headers = {"X-Client-Request-Id": request_id}
-        data = dict(self.fields)
+        data = dict(sorted(self.fields.items(), key=lambda field: (field[0] != "prompt", field[0])))
         return {"method": "POST", "url": schema.EDITS_PATH, "headers": headers, "data": data, "files": files}
 
 
@@ -58,16 +56,18 @@ async def new_edit(
     `parameters` are the text fields that the signature of the caller names. Fields for a model that the schema
     does not describe are sent unchecked.
     """
-    request = schema.edit_request() if model in schema.edit_models() else None
     given = None if to is None else as_path(to, "to")
-    fields, extra = collect_fields(
-        model, parameters, options, extra_body, reserved=_RESERVED, to=given, request=request
+    fields = request_fields(
+        prompt,
+        model,
+        parameters,
+        options,
+        extra_body,
+        reserved=("model", "prompt", "image", "image[]", "mask"),
+        to=given,
+        request=schema.edit_request() if model in schema.edit_models() else None,
+        problems=schema.edit_problems,
     )
-    fields = plain_copy({"prompt": prompt, **dict(sorted({**fields, "model": model}.items()))})
-    if request is not None:
-        check_names(fields, request)
-    check_problems(schema.edit_problems(fields), extra, described=request is not None)
-    fields |= plain_copy(extra)
     for name, value in fields.items():
         if not isinstance(value, str | int | float):
             raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")

@@ -5,23 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.order import (
-    Order,
-    as_path,
-    check_names,
-    check_problems,
-    collect_fields,
-    normalized_format,
-    plain_copy,
-)
+from aimlapi_images.orders.order import Order, as_path, normalized_format, request_fields
 from aimlapi_rest.api.images import generate_image
-
-_RESERVED: Final = ("model", "prompt")
 
 
 @attrs.frozen
@@ -53,18 +43,19 @@ def new_generation(
 ) -> GenerationOrder:
     """Check the caller's arguments, which `ImageClient.generate` describes, and build an order.
 
-    An empty prompt is not sent to a model that works without one. `parameters` are the fields that the signature
-    of the caller names. Requests for a model that the schema does not describe are sent unchecked.
+    `parameters` are the fields that the signature of the caller names. Requests for a model that the schema does not
+    describe are sent unchecked.
     """
-    request = schema.generation_request(model) if model in schema.known_models() else None
     given = None if to is None else as_path(to, "to")
-    fields, extra = collect_fields(
-        model, parameters, options, extra_body, reserved=_RESERVED, to=given, request=request
+    fields = request_fields(
+        prompt,
+        model,
+        parameters,
+        options,
+        extra_body,
+        reserved=("model", "prompt"),
+        to=given,
+        request=schema.generation_request(model) if model in schema.known_models() else None,
+        problems=schema.generation_problems,
     )
-    body = plain_copy({"model": model, "prompt": prompt, **fields})
-    if request is not None:
-        if prompt == "" and "prompt" not in request.get("required", ()):
-            del body["prompt"]
-        check_names(body, request)
-    check_problems(schema.generation_problems(body), extra, described=request is not None)
-    return GenerationOrder.build(order, body | plain_copy(extra), given, overwrite)
+    return GenerationOrder.build(order, fields, given, overwrite)

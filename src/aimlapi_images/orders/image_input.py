@@ -12,9 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat, read_file_format, with_extension
+from aimlapi_images.media.json_values import shown
 from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import absolute, as_path
-from aimlapi_images.orders.schema import FileRules, shown
+from aimlapi_images.orders.schema import FileRules
 from aimlapi_images.orders.uploads import Content, StoredFile, Upload, open_content, unreadable
 from aimlapi_images.threads import Threads
 
@@ -38,7 +39,6 @@ ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PillowImage | GeneratedImage
 )
 
-_READ_BYTES: Final = 2**20
 # What Pillow's modes become in a PNG; the others become RGB.
 _PNG_MODES: Final = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA", "I": "I;16"} | {
     mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -117,7 +117,7 @@ async def _read_file(file: Any, label: str, max_bytes: int, threads: Threads) ->
     data = bytearray()
     while len(data) <= max_bytes:
         try:
-            piece = await threads.run(file.read, min(_READ_BYTES, max_bytes + 1 - len(data)))
+            piece = await threads.run(file.read, min(2**20, max_bytes + 1 - len(data)))
             piece = await piece if inspect.isawaitable(piece) else piece
         except Exception as error:  # closed, not binary, or broken in its own way
             raise InvalidRequestError(f"{label} cannot be read: {error}; open it with 'rb'") from error

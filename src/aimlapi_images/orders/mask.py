@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from aimlapi_images.about import needs_extra
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.media.json_values import shown
 from aimlapi_images.orders.image_input import ImageInput, as_pillow, source_of
-from aimlapi_images.orders.schema import shown
 from aimlapi_images.orders.uploads import unreadable
 
 if TYPE_CHECKING:

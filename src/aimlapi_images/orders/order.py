@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,9 +15,9 @@ import attrs
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.files import check_target
 from aimlapi_images.media.formats import format_of, with_extension
-from aimlapi_images.media.json_values import number
+from aimlapi_images.media.json_values import number, shown
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema import Problem, shown
+from aimlapi_images.orders.schema import Problem
 
 _DEFAULT_FORMAT: Final = "png"
 _FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
@@ -57,7 +57,18 @@ class Order:
             raise InvalidRequestError(f"order must be a non-empty string, got {shown(order)}")
         name, target = order or uuid.uuid4().hex, to and absolute(to)
         built = cls(id=name, fields=fields, to=target, to_given=to, overwrite=bool(overwrite))
-        built._check()
+        # The documented limit of 128 characters includes the longest suffix.
+        if problems := schema.request_id_problems(name + _LONGEST_SUFFIX):
+            raise InvalidRequestError(
+                f"order {shown(name)} cannot be used as a request id: with its attempt, {problems[0].text}"
+            )
+        try:
+            if to is not None:
+                check_target(to, built.output_format, overwrite=overwrite)
+        except OSError as error:
+            hint = " (to replace it, pass overwrite=True)" if isinstance(error, FileExistsError) else ""
+            message = f"the image cannot be written: {error.strerror}: {error.filename}{hint}"
+            raise InvalidRequestError(message) from error
         return built
 
     @property
@@ -81,11 +92,6 @@ class Order:
         return type(self), *(repr(parameters.get(name)) for name in _PRICE_FIELDS)
 
     @property
-    def images_expected(self) -> int:
-        """How many images the order asks for, from 1 to 10."""
-        return images_expected(self.fields)
-
-    @property
     def target(self) -> Path | None:
         """The file to be written, without symbolic links, if the image comes in the format that was asked for."""
         return None if self.to is None else Path(with_extension(self.to.resolve(), self.output_format))
@@ -99,22 +105,6 @@ class Order:
         """The format that was asked for, or else the API's default."""
         named = self.to_given and format_of(self.to_given)
         return normalized_format(self.parameters.get("output_format") or named or _DEFAULT_FORMAT)
-
-    def _check(self) -> None:
-        # The documented limit of 128 characters includes the longest suffix.
-        if problems := schema.request_id_problems(self.id + _LONGEST_SUFFIX):
-            raise InvalidRequestError(
-                f"order {shown(self.id)} cannot be used as a request id: with its attempt, {problems[0].text}"
-            )
-        if self.to_given is None:
-            return
-        try:
-            check_target(self.to_given, self.output_format, overwrite=self.overwrite)
-        except FileExistsError as error:
-            said = f"{error.strerror}: {error.filename} (to replace it, pass overwrite=True)"
-            raise InvalidRequestError(f"the image cannot be written: {said}") from None
-        except OSError as error:
-            raise InvalidRequestError(f"the image cannot be written: {error.strerror}: {error.filename}") from error
 
 
 def images_expected(fields: Mapping[str, Any]) -> int:
@@ -149,7 +139,8 @@ def absolute(path: Path) -> Path:
         raise InvalidRequestError(f"{path} is relative, and there is no working directory: {error.strerror}") from error
 
 
-def collect_fields(
+def request_fields(
+    prompt: object,
     model: object,
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None,
@@ -158,11 +149,13 @@ def collect_fields(
     reserved: Collection[str],
     to: Path | None,
     request: Mapping[str, Any] | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields to send beside model and prompt: those to check, without `None`, and those to send unchecked.
+    problems: Callable[[Mapping[str, Any]], Iterable[Problem]],
+) -> dict[str, Any]:
+    """The checked fields of a request, without `None`. What `extra_body` holds is not checked.
 
     `reserved` names can only be given as arguments. If no field sets the format, `to` does: `fox.jpg` asks for a JPEG.
-    `request` is the schema of the model's request, or `None` if the schema does not describe the model.
+    `request` is the schema of the model's request, or `None` if the schema does not describe the model; `problems`
+    validates. An empty prompt is not sent to a model that works without one.
     """
     if not isinstance(model, str) or not model.strip():
         raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
@@ -180,7 +173,17 @@ def collect_fields(
     extra = dict(extra_body or {})
     if request is not None and "output_format" not in fields | extra:
         fields |= format_field(to, model, request)
-    return fields, extra
+    fields = _plain_copy({"model": model, "prompt": prompt, **fields})
+    if request is not None:
+        if prompt == "" and "prompt" not in request.get("required", ()):
+            del fields["prompt"]
+        _check_names(fields, request)
+    found = [each for each in problems(fields) if each.field not in extra]
+    if request is None:  # then only a missing or empty prompt is a problem
+        found = [each for each in found if each.field == "prompt" and each.rule != "maxLength"]
+    if found:
+        raise InvalidRequestError("; ".join(dict.fromkeys(each.text for each in found)))
+    return fields | _plain_copy(extra)
 
 
 def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:
@@ -201,17 +204,7 @@ def normalized_format(name: object) -> str:
     return _FORMAT_ALIASES.get(str(name), str(name))
 
 
-def check_problems(problems: Iterable[Problem], unchecked: Collection[str], *, described: bool) -> None:
-    """Refuse all problems in one error; for a model that the schema lacks, only a missing or empty prompt.
-
-    A field that is sent `unchecked` is not missing.
-    """
-    found = [each for each in problems if described or (each.field == "prompt" and each.rule != "maxLength")]
-    if texts := [each.text for each in found if each.field not in unchecked]:
-        raise InvalidRequestError("; ".join(dict.fromkeys(texts)))
-
-
-def check_names(fields: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+def _check_names(fields: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     """Refuse fields that the model does not have: the API would ignore them, and bill the image."""
     known = [name for name in request["properties"] if name != "model"]
     unknown = []
@@ -225,7 +218,7 @@ def check_names(fields: Mapping[str, Any], request: Mapping[str, Any]) -> None:
         )
 
 
-def plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_copy(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Copy fields as plain JSON values: the order may wait for long, and the caller's objects may change."""
     copied = {}
     for name, value in fields.items():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from aimlapi_images.media.json_values import shown
+
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
@@ -154,13 +156,9 @@ def _problems(name: str, value: Any, model: str | None = None) -> list[Problem]:
 
 def describe(error: ValidationError) -> Problem:
     """Turn an error of the validator into a problem."""
-    branches: dict[Any, list[ValidationError]] = {}
-    for below in error.context or ():
-        branches.setdefault(below.schema_path[0], []).append(below)
-    # If exactly one of the alternatives has the right type, report what is wrong there.
-    fitting = [each for each in branches.values() if not any(e.validator == "type" and not e.path for e in each)]
-    if len(fitting) == 1 and error.validator != "not":
-        return describe(fitting[0][0])
+    from jsonschema.exceptions import best_match
+
+    error = best_match([error])  # what is wrong in the alternative that fits best, if there are several
     field = ".".join(map(str, error.absolute_path))
     rule = str(error.validator)
     limit: Any = error.validator_value
@@ -203,12 +201,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
     words = " or ".join(_TYPES.get(kind, str(kind)) for kind in ([kinds] if isinstance(kinds, str) else kinds))
     words = words or "something else"
     return f"{words} with {', '.join(schema['properties'])}" if schema.get("properties") else words
-
-
-def shown(value: object) -> str:
-    """A value in a message, of at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 _BOUNDS: Final = {

@@ -4,42 +4,53 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias, cast
+from typing import BinaryIO, TypeAlias, cast
 
 import attrs
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.media.json_values import shorten
 from aimlapi_images.threads import Threads
 
-_PIECE_BYTES: Final = 256 * 1024
 
-
-@attrs.frozen
+@attrs.define
 class StoredFile:
-    """A file on disk, as it was when it was checked: absolute path, bytes, and nanoseconds since the epoch."""
+    """A file on disk, as it was when it was checked: absolute path, bytes, and nanoseconds since the epoch.
+
+    It has the part of a file object's interface that httpx uses. The file is open during each read only.
+    """
 
     path: Path
     size: int
     modified: int
+    _offset: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
         return self.size
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Read a part of the file, which is open during this call only. Refuse a file that has changed."""
+    def tell(self) -> int:
+        return self._offset
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._offset = offset + (self.size if whence == os.SEEK_END else 0)
+        return self._offset
+
+    def read(self, length: int) -> bytes:
+        """Read the next part of the file. Refuse a file that has changed."""
         try:
             with self.path.open("rb", buffering=0) as file:
-                file.seek(offset)
+                file.seek(self._offset)
                 data = file.read(length)
                 now = os.fstat(file.fileno())
         except OSError as error:
             raise unreadable(self.path, error) from error
         if (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
             raise InvalidRequestError(f"{self.path} has changed since it was checked, so it is not sent: pass it again")
+        self._offset += len(data)
         return data
 
 
@@ -55,32 +66,12 @@ class Upload:
     content: Content = attrs.field(repr=lambda content: f"<{len(content):,} bytes>")
 
     def part(self) -> tuple[str, BinaryIO, str]:
-        """The file as httpx takes it in `files`. A file on disk is open only while a piece of it is read."""
+        """The file as httpx takes it in `files`."""
         if isinstance(self.content, bytes):
             return self.name, io.BytesIO(self.content), self.format.media_type
-        self.content.read(0, 0)
-        return self.name, cast(BinaryIO, _Reader(self.content)), self.format.media_type
-
-
-@attrs.define
-class _Reader:
-    """The part of a file object's interface that httpx uses: it asks for the length, rewinds and reads."""
-
-    _file: StoredFile
-    _offset: int = attrs.field(default=0, init=False)
-
-    def tell(self) -> int:
-        return self._offset
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._offset = offset + (len(self._file) if whence == os.SEEK_END else 0)
-        return self._offset
-
-    def read(self, length: int) -> bytes:
-        length = min(length, len(self._file) - self._offset)
-        data = self._file.read(self._offset, length) if length else b""
-        self._offset += len(data)
-        return data
+        file = attrs.evolve(self.content)  # at its beginning
+        file.read(0)
+        return self.name, cast(BinaryIO, file), self.format.media_type
 
 
 class UploadStream(httpx.AsyncByteStream):
@@ -93,41 +84,30 @@ class UploadStream(httpx.AsyncByteStream):
         error: What kept a file from being read, if anything did. Some transports raise an error of their own then.
     """
 
-    def __init__(self, stream: Iterable[bytes], threads: Threads) -> None:
+    def __init__(self, stream: Iterable[bytes], length: int, threads: Threads) -> None:
         self.sent_whole: bool = False
         self.error: InvalidRequestError | None = None
         self._stream = stream
+        self._length = length
         self._threads = threads
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.sent_whole = False
-        pieces = _pieces(self._stream)
-        while not self.sent_whole:
+        pieces, left, self.sent_whole = iter(self._stream), self._length, False
+        while left:
             try:
-                piece, self.sent_whole = await self._threads.run(pieces.__next__)
+                piece = await self._threads.run(next, pieces)
             except InvalidRequestError as error:
                 self.error = error
                 raise
+            left -= len(piece)
+            self.sent_whole = not left
             yield piece
 
 
 def read_in_threads(request: httpx.Request, threads: Threads) -> None:
     """Replace the multipart body of a request by an `UploadStream`. A body that is in memory stays as it is."""
     if isinstance(request.stream, httpx.SyncByteStream) and not isinstance(request.stream, httpx.ByteStream):
-        request.stream = UploadStream(request.stream, threads)
-
-
-def _pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Join small chunks, so that fewer calls cross threads. Tells of each piece whether it is the last one."""
-    joined: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        if joined and size + len(chunk) > _PIECE_BYTES:
-            yield b"".join(joined), False
-            joined, size = [], 0
-        joined.append(chunk)
-        size += len(chunk)
-    yield b"".join(joined), True
+        request.stream = UploadStream(request.stream, int(request.headers["Content-Length"]), threads)
 
 
 def open_content(content: Content) -> BinaryIO:
@@ -137,6 +117,5 @@ def open_content(content: Content) -> BinaryIO:
 
 def unreadable(source: object, error: OSError) -> InvalidRequestError:
     """The error for a file that is missing or cannot be read."""
-    shown = str(source)  # may be base64 that was passed as a path
-    shown = shown if len(shown) <= 300 else f"{shown[:297]}..."
-    return InvalidRequestError(f"{shown} cannot be read: {error.strerror or error}")
+    # It may be base64 that was passed as a path.
+    return InvalidRequestError(f"{shorten(str(source), 300)} cannot be read: {error.strerror or error}")

@@ -16,8 +16,8 @@ import attrs
 from aimlapi_images.batch.cloud.bucket import is_url
 from aimlapi_images.batch.reading.opening import TOO_LONG, as_text, lines, opened, parquet_rows
 from aimlapi_images.errors import InvalidRequestError
+from aimlapi_images.media.json_values import shown
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema import shown
 
 _FORMATS: Final = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 FORMATS: Final = ("txt", "csv", "jsonl", "parquet")
