@@ -55,14 +55,11 @@ def find_base_url(base_url: str | None, environment: Mapping[str, str] = os.envi
     text = _unquoted(base_url or _first(BASE_URL_VARIABLES, environment) or DEFAULT_BASE_URL)
     shown = repr(text) if "@" not in text and "?" not in text else "(not shown, it may contain a password)"
     url = parse_url(text)
-    if url is None:
-        raise InvalidRequestError(f"base URL {shown} is not a valid URL")
-    if url.userinfo:
+    if url is not None and url.userinfo:
         raise InvalidRequestError("the base URL must not contain a user name or password; pass the key as api_key")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidRequestError(f"base URL {shown} must start with https:// (or http://) and a host")
-    if url.query or url.fragment:
-        raise InvalidRequestError(f"base URL {shown} must not have a query or a fragment")
+    if url is None or url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        form = "https:// (or http://) and a host, without a query or a fragment"
+        raise InvalidRequestError(f"base URL {shown} is not valid: it must have {form}")
     return url.copy_with(path=url.path.rstrip("/").removesuffix("/v1") or "/")
 
 

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from aimlapi_images import cli, emulator
 from aimlapi_images.cli.fields import option_type
+from aimlapi_images.cli.report import free_name
 from aimlapi_images.orders import schema
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 
@@ -73,6 +74,25 @@ def test_a_name_from_the_prompt_avoids_existing_files(capsys: pytest.CaptureFixt
         assert code == 0
 
     assert sorted(path.name for path in Path().iterdir()) == ["fox-2.webp", "fox-3.webp", "fox.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("A T-Rex, relaxing!", "a-t-rex-relaxing"),
+        ("Ein Füchslein", "ein-füchslein"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("…", "image"),
+        ("con", "con-image"),
+        ("x" * 200, "x" * 60),
+        ("taken", "taken-3"),
+    ],
+)
+def test_a_free_name_is_safe_and_not_taken(tmp_path: Path, words: str, expected: str) -> None:
+    (tmp_path / "taken.png").touch()
+    (tmp_path / "Taken-2.webp").touch()
+
+    assert free_name(tmp_path, words) == tmp_path / expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aimlapi_images.media.files import free_name, free_number, whole_file, write_whole
+from aimlapi_images.media.files import free_number, whole_file, write_whole
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 from misbehaving import MisbehavingServer, reply
 
@@ -130,25 +130,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
         write_whole(tmp_path / "trex.png", PIXEL, overwrite=overwrite)
 
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("A T-Rex, relaxing!", "a-t-rex-relaxing"),
-        ("Ein Füchslein", "ein-füchslein"),
-        ("../../etc/passwd", "etc-passwd"),
-        ("…", "image"),
-        ("con", "con-image"),
-        ("x" * 200, "x" * 60),
-        ("taken", "taken-3"),
-    ],
-)
-def test_a_free_name_is_safe_and_not_taken(tmp_path: Path, words: str, expected: str) -> None:
-    (tmp_path / "taken.png").touch()
-    (tmp_path / "Taken-2.webp").touch()
-
-    assert free_name(tmp_path, words) == tmp_path / expected
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimlapi_images.media import json_decoder
 from aimlapi_images.media.json_decoder import BodyDecoder, BodyTooLargeError
 from conftest import PIXEL
 
@@ -20,8 +21,8 @@ WEBP = base64.b64encode(b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(20)).decode()
 GIF = base64.b64encode(b"GIF89a" + bytes(20)).decode()
 
 
-def fed(pieces: Iterable[bytes], **limits: int) -> BodyDecoder:
-    decoder = BodyDecoder(**limits)
+def fed(pieces: Iterable[bytes]) -> BodyDecoder:
+    decoder = BodyDecoder()
     for piece in pieces:
         decoder.feed(piece)
     return decoder
@@ -213,34 +214,40 @@ def test_a_body_that_is_not_json_is_kept_unchanged() -> None:
     assert bytes(decoder.skeleton) == body
 
 
-def test_an_image_above_the_limit_is_a_problem_and_is_not_stored() -> None:
+def test_an_image_above_the_limit_is_a_problem_and_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_decoder, "MAX_PAYLOAD_BYTES", 1000)
     large = [b'{"data":[{"b64_json":"', *[b"QUJD" * 100] * 100, b'"}, {"b64_json":"QUJD"}]}']
-    first, second = fed(large, max_payload=1000).payloads.values()
+    first, second = fed(large).payloads.values()
 
     assert first.problem == "more than 1,000 bytes"
     assert first.size == len(first.data) <= 1000
     assert (second.problem, second.size) == (None, 3)
 
 
-def test_an_image_at_the_limit_is_complete() -> None:
-    (payload,) = fed([entry(B64).encode()], max_payload=len(PIXEL)).payloads.values()
+def test_an_image_at_the_limit_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_decoder, "MAX_PAYLOAD_BYTES", len(PIXEL))
+    (payload,) = fed([entry(B64).encode()]).payloads.values()
 
     assert (payload.problem, payload.size) == (None, len(PIXEL))
 
 
 @pytest.mark.parametrize(
-    ("body", "limit", "message"),
+    ("body", "limits", "message"),
     [
-        (b'{"a":"' + b"x" * 1000 + b'"}', {"max_skeleton": 999}, "more than 999 bytes beside images"),
-        (b"<html>" * 200, {"max_skeleton": 999}, "more than 999 bytes beside images"),
-        (b"[" * 2000, {"max_skeleton": 999}, "more than 999 bytes beside images"),
-        (b'{"data":[{"b64_json":"AAAAAAAAA', {"max_body": 30}, "more than 30 bytes"),
+        (b'{"a":"' + b"x" * 1000 + b'"}', {"MAX_SKELETON_BYTES": 999}, "more than 999 bytes beside images"),
+        (b"<html>" * 200, {"MAX_SKELETON_BYTES": 999}, "more than 999 bytes beside images"),
+        (b"[" * 2000, {"MAX_SKELETON_BYTES": 999}, "more than 999 bytes beside images"),
+        (b'{"data":[{"b64_json":"AAAAAAAAA', {"MAX_BODY_BYTES": 30}, "more than 30 bytes"),
         (b'{"b64_json":"A"}' * 101, {}, "more than 100 images"),
     ],
 )
-def test_everything_has_a_limit(body: bytes, limit: dict[str, int], message: str) -> None:
+def test_everything_has_a_limit(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, limits: dict[str, int], message: str
+) -> None:
+    for name, limit in limits.items():
+        monkeypatch.setattr(json_decoder, name, limit)
     with pytest.raises(BodyTooLargeError, match=message):
-        fed([body], **limit)
+        fed([body])
 
 
 @pytest.mark.parametrize("text", ["\\", "\\u00", '"', "'\\", "=", "\\n", " "])

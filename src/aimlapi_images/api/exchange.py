@@ -15,7 +15,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
 from aimlapi_images.media.formats import image_problem
-from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, BodyDecoder, BodyTooLargeError
+from aimlapi_images.media.json_decoder import BodyDecoder, BodyTooLargeError
 from aimlapi_images.media.json_values import shorten
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
@@ -126,7 +126,7 @@ class Exchange:
         if not response.is_success:
             start = await anext(response.aiter_bytes(_MAX_ERROR_BYTES), b"")
             return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
-        decoder = BodyDecoder(max_body=max_images * MAX_BODY_BYTES)
+        decoder = BodyDecoder(max_images)
         cut: httpx.RequestError | None = None
         async with self.bodies.slot(to_disk=to_disk):
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import sys
 import tempfile
@@ -15,11 +16,14 @@ import click
 
 from aimlapi_images.errors import DecodeError, DownloadError, ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.events import AttemptStarted, Delivered, Event, Generated, Retrying
-from aimlapi_images.media.files import check_target, free_name, write_whole
+from aimlapi_images.media.files import check_target, free_stem, write_whole
 from aimlapi_images.media.formats import signature, with_extension
 from aimlapi_images.models import GeneratedImage
 
 _NAMES_TRIED = 1_000
+_LONGEST_STEM = 60
+# Windows devices, whatever the extension.
+_RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 
 
 @attrs.define
@@ -52,6 +56,14 @@ class Watch:
         written = ", ".join(str(image.path) for image in self.images if image.path is not None)
         where = f", and written to {written}" if written else f", and is at {', '.join(self.urls)}" if self.urls else ""
         return f"the image of order {self.order} is paid for{where}"
+
+
+def free_name(folder: Path, words: str) -> Path:
+    """A path named after some words, such as a prompt, that no file in the folder has with any extension."""
+    encoding = sys.getfilesystemencoding()  # which is ASCII in the locale C
+    words = words.lower().encode(encoding, "ignore").decode(encoding)
+    stem = re.sub(r"[^\w]+", "-", words).strip("-_")[:_LONGEST_STEM].rstrip("-_") or "image"
+    return folder / free_stem(folder, f"{stem}-image" if stem in _RESERVED_NAMES else stem)
 
 
 def check_free_name(words: str) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -16,11 +14,8 @@ from typing import BinaryIO, Final
 
 from aimlapi_images.media.formats import format_of, with_extension
 
-_MAX_STEM_LENGTH = 60
 _STALE_SECONDS: Final = 24 * 3600
 _PARTS: Final = f".aimlapi-images-{'[0-9a-f]' * 16}.part"
-# Windows devices, whatever the extension.
-_RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 
 
 def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Path:
@@ -119,32 +114,18 @@ def _put_in_place(part: Path, target: Path, *, overwrite: bool = False) -> None:
             part.replace(target)
 
 
-def free_name(folder: Path, words: str) -> Path:
-    """A path named after some words, such as a prompt, that no file in the folder has with any extension."""
-    encoding = sys.getfilesystemencoding()  # which is ASCII in the locale C
-    words = words.lower().encode(encoding, "ignore").decode(encoding)
-    stem = re.sub(r"[^\w]+", "-", words).strip("-_")[:_MAX_STEM_LENGTH].rstrip("-_") or "image"
-    if stem in _RESERVED_NAMES:
-        stem = f"{stem}-image"
-    return folder / (stem if stem not in _stems(folder) else _numbered(folder, stem, 2))
-
-
 def free_number(path: Path, number: int) -> Path:
     """The path of the image with this number in a response: the second one of `fox` is `fox-2`, or the next free."""
     if number == 1:
         return path
-    return path.with_name(_numbered(path.parent, path.name if format_of(path) is None else path.stem, number))
+    return path.with_name(free_stem(path.parent, path.name if format_of(path) is None else path.stem, number))
 
 
-def _numbered(folder: Path, stem: str, start: int) -> str:
-    taken = _stems(folder)
-    names = (f"{stem}-{number}" for number in itertools.count(start))
+def free_stem(folder: Path, stem: str, start: int = 1) -> str:
+    """`fox`, `fox-2` or `fox-3`, counted from `start`: the first that no file in the folder has, with any extension."""
+    taken = {entry.stem.lower() for entry in folder.iterdir()}  # some file systems ignore case
+    names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(start))
     return next(name for name in names if name.lower() not in taken)
-
-
-def _stems(folder: Path) -> set[str]:
-    """The names in a folder, without extension and in lower case: some file systems ignore case."""
-    return {entry.stem.lower() for entry in folder.iterdir()}
 
 
 def _exists(path: Path) -> FileExistsError:

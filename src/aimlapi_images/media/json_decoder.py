@@ -53,25 +53,18 @@ class BodyTooLargeError(Exception):
 class BodyDecoder:
     """Decodes a response body that arrives in chunks of any size.
 
-    The limits are in bytes. A decoded image above its limit has a problem.
+    Args:
+        max_images: Limits the size of the body.
 
     Attributes:
         payloads: All images in order of arrival, by the name that replaces their text in the skeleton.
         skeleton: The body so far without the images' text.
     """
 
-    def __init__(
-        self,
-        *,
-        max_skeleton: int = MAX_SKELETON_BYTES,
-        max_payload: int = MAX_PAYLOAD_BYTES,
-        max_body: int = MAX_BODY_BYTES,
-    ) -> None:
+    def __init__(self, max_images: int = 1) -> None:
         self.payloads: dict[str, Payload] = {}
         self.skeleton: bytearray = bytearray()
-        self._max_skeleton = max_skeleton
-        self._max_payload = max_payload
-        self._max_body = max_body
+        self._max_body = max_images * MAX_BODY_BYTES
         self._size = 0
         self._scanned = 0  # position in the skeleton
         self._payload: Payload | None = None  # the image that is being read
@@ -89,8 +82,8 @@ class BodyDecoder:
             raise BodyTooLargeError(f"more than {self._max_body:,} bytes")
         while chunk:
             chunk = self._read_skeleton(chunk) if self._payload is None else self._read_payload(self._payload, chunk)
-        if len(self.skeleton) > self._max_skeleton:
-            raise BodyTooLargeError(f"more than {self._max_skeleton:,} bytes beside images")
+        if len(self.skeleton) > MAX_SKELETON_BYTES:
+            raise BodyTooLargeError(f"more than {MAX_SKELETON_BYTES:,} bytes beside images")
 
     def finish(self) -> object:
         """Parse the skeleton after the last chunk.
@@ -121,7 +114,7 @@ class BodyDecoder:
         name = f"<image {len(self.payloads) + 1}>"
         self.skeleton[start:] = name.encode()
         self._scanned = len(self.skeleton)
-        self._payload = self.payloads[name] = Payload(max_bytes=self._max_payload)
+        self._payload = self.payloads[name] = Payload(max_bytes=MAX_PAYLOAD_BYTES)
         self._closing = closing
         return rest
 
