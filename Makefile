@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
+# Python keeps what it has compiled, since the tests start it hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check generate check-generated schema docs bench bench-quick bench-soak bench-throttle bench-cluster format clean
 

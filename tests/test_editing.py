@@ -210,7 +210,7 @@ async def test_none_is_not_sent_and_options_are(tmp_path: Path) -> None:
 
     body = script.requests[0].content
     names = [part.split(b'"')[1] for part in body.split(b"form-data; name=")[1:]]
-    assert names == [b"prompt", b"model", b"n", b"user", b"fast", b"share", b"image"]
+    assert names == [b"prompt", b"fast", b"model", b"n", b"share", b"user", b"image"]
     assert b'name="fast"\r\n\r\ntrue\r\n' in body
     assert b'name="share"\r\n\r\n0.5\r\n' in body
 
