@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, errors, events
-from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.generation import GenerationOrder
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, without_nonces
 from virtual_time import run_in_virtual_time
 
@@ -248,7 +248,7 @@ def test_an_order_of_a_batch_has_an_observer_of_its_own_that_is_told_first() -> 
             told.append(f"batch: {type(event).__name__}")
 
         async with ImageClient(KEY, transport=Script(BY_URL, IMAGE).transport, observer=tell) as client:
-            order = new_generation("x", model="openai/gpt-image-1-5", parameters={})
+            order = GenerationOrder.new("x", model="openai/gpt-image-1-5", parameters={})
             await client._pipeline.run(order, observer=tell_batch)
 
     run_in_virtual_time(main())

@@ -26,7 +26,7 @@ from aimlapi_images.events import Observer, ThrottleState
 from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.edit import new_edit
-from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.image_input import ImageInput
 from aimlapi_images.orders.order import new_fetch
 from aimlapi_images.threads import Threads
@@ -194,7 +194,7 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        new = new_generation(
+        new = GenerationOrder.new(
             prompt,
             model=model,
             parameters=parameters,

@@ -8,7 +8,7 @@ import pytest
 
 from aimlapi_images import InvalidRequestError
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.generation import GenerationOrder
 from conftest import UNCHECKED, scripted
 
 MODEL = "openai/gpt-image-1-5"
@@ -35,13 +35,13 @@ async def test_an_invalid_request_is_not_sent(options: dict[str, Any], message: 
 
 def test_a_field_of_another_model_is_refused_with_the_fields_of_this_one() -> None:
     with pytest.raises(InvalidRequestError, match=r"1-5 does not have strength; its fields are prompt, .*size"):
-        new_generation("x", model=MODEL, parameters={"strength": 0.5})
+        GenerationOrder.new("x", model=MODEL, parameters={"strength": 0.5})
 
 
 def test_an_extra_body_is_sent_unchecked() -> None:
     extra = {"brand_new": {"a": (1, 2)}, "size": "7x7", "n": None}
 
-    order = new_generation("x", model=MODEL, parameters={"size": None}, extra_body=extra, order=UNCHECKED)
+    order = GenerationOrder.new("x", model=MODEL, parameters={"size": None}, extra_body=extra, order=UNCHECKED)
 
     assert order.request("o.1")["json"] == {
         "model": MODEL,
@@ -60,11 +60,11 @@ def test_a_required_field_in_an_extra_body_is_not_missing(monkeypatch: pytest.Mo
         monkeypatch.setattr(schema, cached.__name__, cached.__wrapped__)
 
     with pytest.raises(InvalidRequestError, match=r"^quality is missing$"):
-        new_generation("x", model=MODEL, parameters={}, extra_body={"size": "7x7"})
+        GenerationOrder.new("x", model=MODEL, parameters={}, extra_body={"size": "7x7"})
 
 
 def test_the_request_is_that_of_the_schema() -> None:
-    request = new_generation("x", model=MODEL, parameters={}, order="o").request("o.2")
+    request = GenerationOrder.new("x", model=MODEL, parameters={}, order="o").request("o.2")
 
     assert (request["method"], request["url"]) == ("post", "/v1/images/generations")
     assert request["headers"] == {"Content-Type": "application/json", "X-Client-Request-Id": "o.2"}

@@ -12,7 +12,7 @@ from jsonschema import ValidationError
 
 from aimlapi_images import InvalidRequestError
 from aimlapi_images.orders.edit import new_edit
-from aimlapi_images.orders.generation import GenerationOrder, new_generation
+from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.order import Order, format_field, images_expected
 from aimlapi_images.threads import Threads
 from conftest import PIXEL, PIXEL_ANSWER, scripted
@@ -21,7 +21,7 @@ MODEL = "openai/gpt-image-1-5"
 
 
 def generation(**arguments: Any) -> GenerationOrder:
-    return new_generation(**{"prompt": "x", "model": MODEL, "parameters": {}, **arguments})
+    return GenerationOrder.new(**{"prompt": "x", "model": MODEL, "parameters": {}, **arguments})
 
 
 @pytest.fixture(params=["generation", "edit"])
@@ -31,7 +31,7 @@ async def build(request: pytest.FixtureRequest, threads: Threads) -> Any:
     async def build(**arguments: Any) -> Order:
         arguments = {"prompt": "x", "model": MODEL, "parameters": {}, **arguments}
         if request.param == "generation":
-            return new_generation(**arguments)
+            return GenerationOrder.new(**arguments)
         return await new_edit(image=PIXEL, threads=threads, **arguments)
 
     return build

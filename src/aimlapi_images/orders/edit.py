@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from aimlapi_images.media.json_values import shown
 from aimlapi_images.orders import schema
 from aimlapi_images.orders.image_input import read_upload
 from aimlapi_images.orders.mask import check_mask
-from aimlapi_images.orders.order import Order, as_path, request_fields
+from aimlapi_images.orders.order import Order
 from aimlapi_images.orders.uploads import Upload, open_content
 from aimlapi_images.threads import Threads
 
@@ -24,6 +23,13 @@ class EditOrder(Order):
 
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
+
+    RESERVED = ("model", "prompt", "image", "image[]", "mask")
+    problems = staticmethod(schema.edit_problems)
+
+    @staticmethod
+    def schema_of(model: str) -> Mapping[str, Any] | None:
+        return schema.edit_request() if model in schema.edit_models() else None
 
     def request(self, request_id: str) -> dict[str, Any]:
         # Not built by the generated module, which reads whole files into memory. The parts are those that the
@@ -38,40 +44,16 @@ class EditOrder(Order):
 
 
 async def new_edit(
-    prompt: str,
-    image: object,
-    *,
-    mask: object = None,
-    model: str,
-    parameters: Mapping[str, Any],
-    options: Mapping[str, Any] | None = None,
-    extra_body: Mapping[str, Any] | None = None,
-    to: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    order: str | None = None,
-    threads: Threads,
+    prompt: object, image: object, *, mask: object = None, threads: Threads, **arguments: Any
 ) -> EditOrder:
     """Check the caller's arguments, which `ImageClient.edit` describes, read the images and build an order.
 
-    `parameters` are the text fields that the signature of the caller names. Fields for a model that the schema
-    does not describe are sent unchecked.
+    `arguments` are those of `Order.new`.
     """
-    given = None if to is None else as_path(to, "to")
-    fields = request_fields(
-        prompt,
-        model,
-        parameters,
-        options,
-        extra_body,
-        reserved=("model", "prompt", "image", "image[]", "mask"),
-        to=given,
-        request=schema.edit_request() if model in schema.edit_models() else None,
-        problems=schema.edit_problems,
-    )
-    for name, value in fields.items():
+    new = EditOrder.new(prompt, **arguments)  # before any file is read
+    for name, value in new.fields.items():
         if not isinstance(value, str | int | float):
             raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")
-    new = EditOrder.build(order, fields, given, overwrite)  # before any file is read
     images = await _read_images(image, threads)
     if mask is None:
         return attrs.evolve(new, images=images)

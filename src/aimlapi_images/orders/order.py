@@ -6,9 +6,9 @@ import difflib
 import json
 import os
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -50,6 +50,59 @@ class Order:
     to_given: Path | None
     overwrite: bool
 
+    RESERVED: ClassVar[Collection[str]] = ("model", "prompt")  # fields that are arguments only
+
+    @classmethod
+    def new(
+        cls,
+        prompt: object,
+        *,
+        model: object,
+        parameters: Mapping[str, Any],
+        options: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        to: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        order: str | None = None,
+    ) -> Self:
+        """Check the caller's arguments, which `ImageClient` describes, and build an order.
+
+        `parameters` are the fields that the signature of the caller names. If no field sets the format, `to` does:
+        `fox.jpg` asks for a JPEG. An empty prompt is not sent to a model that works without one. Requests for a model
+        that the schema does not describe are sent unchecked.
+        """
+        given_to = None if to is None else as_path(to, "to")
+        if not isinstance(model, str) or not model.strip():
+            raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
+        request = cls.schema_of(model)
+        fields: dict[str, Any] = {name: value for name, value in parameters.items() if value is not None}
+        for argument, given in (("options", options), ("extra_body", extra_body)):
+            if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
+                raise InvalidRequestError(
+                    f"{argument} must be a mapping from field names to values, got {shown(given)}"
+                )
+            if streamed := [name for name in given or () if name in schema.STREAMING]:
+                reason = "then the API would answer with a stream of events, which this client does not read"
+                raise InvalidRequestError(f"{argument} cannot set {', '.join(streamed)}: {reason}")
+            if twice := [name for name in given or () if name in fields or name in cls.RESERVED]:
+                raise InvalidRequestError(f"{argument} cannot set {', '.join(twice)}: pass it as an argument")
+            if argument == "options":
+                fields |= {name: value for name, value in (given or {}).items() if value is not None}
+        extra = dict(extra_body or {})
+        if request is not None and "output_format" not in fields | extra:
+            fields |= format_field(given_to, model, request)
+        fields = _plain_copy({"model": model, "prompt": prompt, **fields})
+        if request is not None:
+            if prompt == "" and "prompt" not in request.get("required", ()):
+                del fields["prompt"]
+            _check_names(fields, request)
+        found = [each for each in cls.problems(fields) if each.field not in extra]
+        if request is None:  # then only a missing or empty prompt is a problem
+            found = [each for each in found if each.field == "prompt" and each.rule != "maxLength"]
+        if found:
+            raise InvalidRequestError("; ".join(dict.fromkeys(each.text for each in found)))
+        return cls.build(order, fields | _plain_copy(extra), given_to, overwrite)
+
     @classmethod
     def build(cls, order: str | None, fields: Mapping[str, Any], to: Path | None, overwrite: bool) -> Self:
         """A new order with this id or a new one, checked before it costs anything."""
@@ -80,6 +133,16 @@ class Order:
     def parameters(self) -> dict[str, Any]:
         """The other fields of the request."""
         return {name: value for name, value in self.fields.items() if name != "prompt"}
+
+    @staticmethod
+    def schema_of(model: str) -> Mapping[str, Any] | None:
+        """The schema of the fields for a model, or `None` if it is not described."""
+        raise NotImplementedError
+
+    @staticmethod
+    def problems(fields: Mapping[str, Any]) -> list[Problem]:
+        """Validate the fields."""
+        raise NotImplementedError
 
     def request(self, request_id: str) -> dict[str, Any]:
         """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt; for kinds of orders that are sent."""
@@ -137,53 +200,6 @@ def absolute(path: Path) -> Path:
         return path.absolute()
     except OSError as error:
         raise InvalidRequestError(f"{path} is relative, and there is no working directory: {error.strerror}") from error
-
-
-def request_fields(
-    prompt: object,
-    model: object,
-    parameters: Mapping[str, Any],
-    options: Mapping[str, Any] | None,
-    extra_body: Mapping[str, Any] | None,
-    *,
-    reserved: Collection[str],
-    to: Path | None,
-    request: Mapping[str, Any] | None,
-    problems: Callable[[Mapping[str, Any]], Iterable[Problem]],
-) -> dict[str, Any]:
-    """The checked fields of a request, without `None`. What `extra_body` holds is not checked.
-
-    `reserved` names can only be given as arguments. If no field sets the format, `to` does: `fox.jpg` asks for a JPEG.
-    `request` is the schema of the model's request, or `None` if the schema does not describe the model; `problems`
-    validates. An empty prompt is not sent to a model that works without one.
-    """
-    if not isinstance(model, str) or not model.strip():
-        raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
-    fields = {name: value for name, value in parameters.items() if value is not None}
-    for argument, given in (("options", options), ("extra_body", extra_body)):
-        if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
-            raise InvalidRequestError(f"{argument} must be a mapping from field names to values, got {shown(given)}")
-        if streamed := [name for name in given or () if name in schema.STREAMING]:
-            reason = "then the API would answer with a stream of events, which this client does not read"
-            raise InvalidRequestError(f"{argument} cannot set {', '.join(streamed)}: {reason}")
-        if twice := [name for name in given or () if name in fields or name in reserved]:
-            raise InvalidRequestError(f"{argument} cannot set {', '.join(twice)}: pass it as an argument")
-        if argument == "options":
-            fields |= {name: value for name, value in (given or {}).items() if value is not None}
-    extra = dict(extra_body or {})
-    if request is not None and "output_format" not in fields | extra:
-        fields |= format_field(to, model, request)
-    fields = _plain_copy({"model": model, "prompt": prompt, **fields})
-    if request is not None:
-        if prompt == "" and "prompt" not in request.get("required", ()):
-            del fields["prompt"]
-        _check_names(fields, request)
-    found = [each for each in problems(fields) if each.field not in extra]
-    if request is None:  # then only a missing or empty prompt is a problem
-        found = [each for each in found if each.field == "prompt" and each.rule != "maxLength"]
-    if found:
-        raise InvalidRequestError("; ".join(dict.fromkeys(each.text for each in found)))
-    return fields | _plain_copy(extra)
 
 
 def format_field(to: Path | None, model: str, request: Mapping[str, Any]) -> dict[str, str]:

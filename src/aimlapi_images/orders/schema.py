@@ -64,10 +64,10 @@ def known_models() -> tuple[str, ...]:
     return tuple(model for request in _read("generations") for model in _models(request))
 
 
-def generation_problems(body: Mapping[str, Any]) -> list[Problem]:
+def generation_problems(fields: Mapping[str, Any]) -> list[Problem]:
     """Validate the body of a generation request against the schema of its model."""
-    model = body.get("model")
-    return _problems("generations", body, model if model in known_models() else None)
+    model = fields.get("model")
+    return _problems("generations", fields, model if model in known_models() else None)
 
 
 def request_id_problems(request_id: str) -> list[Problem]:

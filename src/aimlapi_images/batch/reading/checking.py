@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.orders.edit import new_edit
-from aimlapi_images.orders.generation import new_generation
+from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
@@ -77,6 +77,6 @@ def build_generation(fields: Mapping[str, Any], **arguments: Any) -> Order:
     """The order of a job without images."""
     parameters = {name: value for name, value in fields.items() if name not in _ARGUMENTS}
     extra = fields.get("extra_body")
-    return new_generation(
+    return GenerationOrder.new(
         fields.get("prompt", ""), model=fields["model"], parameters=parameters, extra_body=extra, **arguments
     )
