@@ -89,7 +89,7 @@ async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float |
 
 @pytest.mark.parametrize(
     ("body", "limit"),
-    [(b"x" * (MAX_SKELETON_BYTES + 1), "16,777,216 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
+    [(b"x" * (MAX_SKELETON_BYTES + 1), "8,388,608 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
 )
 async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None:
     client, _ = scripted(httpx.Response(200, content=body))

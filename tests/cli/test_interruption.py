@@ -128,10 +128,12 @@ def test_waiting_for_standard_input_ends_in_one_line(sent: signal.Signals) -> No
     with start("generate", "-", "--emulator", stdin=reading) as running:
         os.close(reading)
         os.write(writing, b"x" * 100_000)  # more than the pipe holds: it returns when the command reads
-        while running.poll() is None:  # Python misses a signal that comes just before it waits for more
-            running.send_signal(sent)
+        for _ in range(5 * PATIENCE):
+            if running.poll() is not None:
+                break
+            running.send_signal(sent)  # again, since Python misses one that comes just before it waits for more
             time.sleep(0.2)
-        _, err = running.communicate()
+        _, err = running.communicate(timeout=PATIENCE)
     os.close(writing)
 
     assert (running.returncode, err) == (130, "aimlapi-images: interrupted\n")

@@ -116,13 +116,18 @@ async def test_only_the_last_piece_makes_an_upload_whole(threads: Threads, store
 async def test_the_last_piece_is_known_wherever_the_body_ends(threads: Threads, size: int) -> None:
     """Also where the body ends together with a full piece."""
     pieces = [b"x" * 65_536] * (size // 65_536) + [b"x" * (size % 65_536)] * (size % 65_536 > 0)
-    upload = UploadStream(pieces, size, threads)
+    upload = UploadStream(pieces, threads)
 
     seen = [(len(piece), upload.sent_whole) async for piece in upload]
 
     assert sum(length for length, _ in seen) == size
     assert [whole for _, whole in seen] == [False] * (len(seen) - 1) + [True]
     assert all(length for length, _ in seen)
+
+
+async def test_a_small_upload_is_one_piece(threads: Threads) -> None:
+    """So that it is sent before the answer of a server that refuses it at once closes the connection."""
+    assert len([piece async for piece in upload_for(threads, PIXEL, PIXEL)]) == 1
 
 
 async def test_no_piece_is_large(threads: Threads, stored: StoredFile) -> None:
@@ -183,8 +188,7 @@ async def test_a_changed_file_is_refused_while_it_is_read(threads: Threads, stor
 
     os.truncate(stored.path, 600_001)
     with pytest.raises(InvalidRequestError, match=r"cat.png has changed since it was checked") as caught:
-        async for _ in pieces:
-            pass
+        await anext(pieces)
 
     assert not upload.sent_whole
     assert upload.error is caught.value

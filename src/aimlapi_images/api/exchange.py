@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final, cast
 
 import attrs
 import httpx
@@ -124,7 +124,8 @@ class Exchange:
             name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
         }
         if not response.is_success:
-            start = await anext(response.aiter_bytes(_MAX_ERROR_BYTES), b"")
+            async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes(_MAX_ERROR_BYTES))) as pieces:
+                start = await anext(pieces, b"")
             return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
         decoder = BodyDecoder(max_images)
         cut: httpx.RequestError | None = None

@@ -24,6 +24,7 @@ from aimlapi_images.config import MAX_IDLE_CONNECTIONS, find_api_key, find_base_
 from aimlapi_images.errors import InvalidRequestError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OF_ONE_BODY: Final = ("content-length", "transfer-encoding")
 
 
 class HTTPClients:
@@ -142,8 +143,8 @@ def _checked(headers: Mapping[str, str] | None) -> Mapping[str, str]:
     if not isinstance(headers, Mapping | None):
         raise InvalidRequestError(f"headers must be a mapping from names to values, not {type(headers).__name__}")
     for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidRequestError(f"{name!r} is not the name of a header")
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in _OF_ONE_BODY:
+            raise InvalidRequestError(f"{name!r} is not the name of a header that all requests can have")
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
             raise InvalidRequestError(f"header {name!r} must have printable ASCII text as its value")
     return headers or {}

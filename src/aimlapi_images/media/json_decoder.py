@@ -16,7 +16,7 @@ from aimlapi_images.media.base64_decoder import Payload
 from aimlapi_images.media.formats import signature
 from aimlapi_images.media.json_values import parsed
 
-MAX_SKELETON_BYTES: Final = 16 * 2**20  # as large as a page of the log may be
+MAX_SKELETON_BYTES: Final = 8 * 2**20  # as large as a page of the log may be
 MAX_PAYLOAD_BYTES: Final = 64 * 2**20
 # For each image: 64 MiB as base64, plus the JSON around it.
 MAX_BODY_BYTES: Final = 96 * 2**20

@@ -1,4 +1,4 @@
-"""Lenient readers for JSON values from a server. Values of the wrong type read as missing."""
+"""Lenient readers for JSON values from a server: those of the wrong type read as missing. And values in messages."""
 
 from __future__ import annotations
 

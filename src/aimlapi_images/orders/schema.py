@@ -156,9 +156,13 @@ def _problems(name: str, value: Any, model: str | None = None) -> list[Problem]:
 
 def describe(error: ValidationError) -> Problem:
     """Turn an error of the validator into a problem."""
-    from jsonschema.exceptions import best_match
-
-    error = best_match([error])  # what is wrong in the alternative that fits best, if there are several
+    branches: dict[Any, list[ValidationError]] = {}
+    for below in error.context or ():
+        branches.setdefault(below.schema_path[0], []).append(below)
+    # If exactly one of the alternatives has the right type, report what is wrong there.
+    fitting = [each for each in branches.values() if not any(e.validator == "type" and not e.path for e in each)]
+    if len(fitting) == 1 and error.validator != "not":
+        return describe(fitting[0][0])
     field = ".".join(map(str, error.absolute_path))
     rule = str(error.validator)
     limit: Any = error.validator_value

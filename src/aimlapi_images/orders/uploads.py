@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Final, TypeAlias, cast
 
 import attrs
 import httpx
 
 from aimlapi_images.errors import InvalidRequestError
 from aimlapi_images.media.formats import ImageFormat
-from aimlapi_images.media.json_values import shorten
 from aimlapi_images.threads import Threads
+
+_PIECE_BYTES: Final = 256 * 1024
 
 
 @attrs.define
@@ -27,7 +28,7 @@ class StoredFile:
     path: Path
     size: int
     modified: int
-    _offset: int = attrs.field(default=0, init=False)
+    _offset: int = attrs.field(default=0, init=False, eq=False)
 
     def __len__(self) -> int:
         return self.size
@@ -84,30 +85,44 @@ class UploadStream(httpx.AsyncByteStream):
         error: What kept a file from being read, if anything did. Some transports raise an error of their own then.
     """
 
-    def __init__(self, stream: Iterable[bytes], length: int, threads: Threads) -> None:
+    def __init__(self, stream: Iterable[bytes], threads: Threads) -> None:
         self.sent_whole: bool = False
         self.error: InvalidRequestError | None = None
         self._stream = stream
-        self._length = length
         self._threads = threads
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces, left, self.sent_whole = iter(self._stream), self._length, False
-        while left:
+        self.sent_whole = False
+        pieces = _pieces(self._stream)
+        while not self.sent_whole:
             try:
-                piece = await self._threads.run(next, pieces)
+                piece, self.sent_whole = await self._threads.run(pieces.__next__)
             except InvalidRequestError as error:
                 self.error = error
                 raise
-            left -= len(piece)
-            self.sent_whole = not left
             yield piece
 
 
 def read_in_threads(request: httpx.Request, threads: Threads) -> None:
     """Replace the multipart body of a request by an `UploadStream`. A body that is in memory stays as it is."""
     if isinstance(request.stream, httpx.SyncByteStream) and not isinstance(request.stream, httpx.ByteStream):
-        request.stream = UploadStream(request.stream, int(request.headers["Content-Length"]), threads)
+        request.stream = UploadStream(request.stream, threads)
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Join small chunks. Tells of each piece whether it is the last one.
+
+    A small upload is one piece: if the server refuses it before it was read, its answer still arrives.
+    """
+    joined: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        if joined and size + len(chunk) > _PIECE_BYTES:
+            yield b"".join(joined), False
+            joined, size = [], 0
+        joined.append(chunk)
+        size += len(chunk)
+    yield b"".join(joined), True
 
 
 def open_content(content: Content) -> BinaryIO:
@@ -117,5 +132,6 @@ def open_content(content: Content) -> BinaryIO:
 
 def unreadable(source: object, error: OSError) -> InvalidRequestError:
     """The error for a file that is missing or cannot be read."""
-    # It may be base64 that was passed as a path.
-    return InvalidRequestError(f"{shorten(str(source), 300)} cannot be read: {error.strerror or error}")
+    shown = str(source)  # may be base64 that was passed as a path
+    shown = shown if len(shown) <= 300 else f"{shown[:297]}..."
+    return InvalidRequestError(f"{shown} cannot be read: {error.strerror or error}")
