@@ -46,7 +46,9 @@ class Cell(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SCRIPTS), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    """The environment of child processes. They measure this checkout, wherever the package is installed from."""
+    path = os.pathsep.join(str(SCRIPTS.parent / name) for name in ("scripts", "src", "generated"))
+    return {**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
 @contextmanager
