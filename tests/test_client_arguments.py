@@ -64,10 +64,7 @@ _VARIABLES: Final = (
         ({"download_transport": 5}, "download_transport must be an AsyncBaseTransport, not 5"),
         ({"headers": ["X-Team"]}, "headers must be a mapping from names to values, not list"),
         ({"headers": {"X Team": "a"}}, "'X Team' is not the name of a header"),
-        (
-            {"headers": {"Content-Length": "5"}},
-            "'Content-Length' is not .* that all requests can have",
-        ),
+        ({"headers": {"Content-Length": "5"}}, "'Content-Length' is not .* that all requests can have"),
         ({"headers": {"X-Team": "two\nlines"}}, "header 'X-Team' must have printable ASCII text as its value"),
         ({"headers": {"X-Team": 5}}, "header 'X-Team' must have printable ASCII text as its value"),
     ],

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,10 +130,10 @@ def test_waiting_for_standard_input_ends_in_one_line(sent: signal.Signals) -> No
         os.close(reading)
         os.write(writing, b"x" * 100_000)  # more than the pipe holds: it returns when the command reads
         for _ in range(5 * PATIENCE):
-            if running.poll() is not None:
-                break
             running.send_signal(sent)  # again, since Python misses one that comes just before it waits for more
-            time.sleep(0.2)
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(0.2)
+                break
         _, err = running.communicate(timeout=PATIENCE)
     os.close(writing)
 

@@ -106,7 +106,7 @@ class Ledger:
             self._prices.setdefault(kind, None)
         else:
             self._prices[kind] = max(usage.usd_spent, self._prices.get(kind) or 0.0)
-        self._spent += self._price(kind) or 0.0 if usage.usd_spent is None else usage.usd_spent
+        self._spent += (self._price(kind) or 0.0) if usage.usd_spent is None else usage.usd_spent
 
     def charge_unknown(self, kind: Hashable) -> float:
         """An attempt ended, and may have been billed. Returns its assumed cost in US dollars."""

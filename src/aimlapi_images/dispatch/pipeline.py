@@ -159,7 +159,8 @@ class Pipeline:
             if turn.refusal is not None:
                 return turn.refusal
             progress.attempts += 1
-            request_id, sent_at, assumed = f"{order.id}.{progress.nonce}.{progress.attempts}", datetime.now(UTC), 0.0
+            request_id, sent_at = f"{order.id}.{progress.nonce}.{progress.attempts}", datetime.now(UTC)
+            assumed = 0.0  # cost in US dollars while the outcome is unknown
             # Awaited: the state of a batch has it before it can be billed.
             await events.report(events.AttemptStarted(order.id, progress.attempts, request_id), progress.observers)
             progress.phase = "request"
