@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from admitting import AdmittingServer, order_from_processes
 from aimlapi_images import GeneratedImage, ImageClient
 from conftest import KEY
@@ -21,6 +23,7 @@ async def test_four_processes_at_one_rate_limit_get_all_images() -> None:
     assert server.refused > 0
 
 
+@pytest.mark.untraced
 async def test_cancelling_orders_in_flight_frees_every_slot() -> None:
     chance = random.Random(20)  # noqa: S311 - any choice will do
     unlimited = AdmittingServer(rate=1e9, burst=1e9, seconds=0.005, retry_after=1)

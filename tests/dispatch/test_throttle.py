@@ -82,6 +82,7 @@ def test_a_rate_limit_loses_nothing_and_little_time(retry_after: str | None, mos
     assert server.refused <= 25
 
 
+@pytest.mark.untraced
 def test_clients_that_share_a_limit_lose_nothing_either() -> None:
     server = Server(rate=20, burst=20)
 
@@ -222,6 +223,7 @@ def test_a_wait_that_is_too_long_is_nobodys(headers: dict[str, str]) -> None:
     assert seconds < 4
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(3))
 def test_cancelling_at_random_leaves_every_slot_free(seed: int) -> None:
     server = Server(rate=200, burst=50, seconds=0.3, retry_after="0.2")

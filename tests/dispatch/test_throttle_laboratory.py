@@ -18,7 +18,7 @@ from virtual_time import run_in_virtual_time
 
 SETTINGS = [(0.5, 16), (26.0, 200)]  # seconds of a generation, and the client's max_concurrency
 # Simulations, whose tracing would take longer than all else here; `test_throttle` covers each line.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 LIMITED = [name for name in SITUATIONS if name != "free tier's hour"]
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from aimlapi_images.media.formats import (
     ImageFormat,
     IncompleteImageError,
+    image_problem,
     read_file_format,
     read_whole_image,
     with_extension,
@@ -153,8 +154,9 @@ def test_only_a_whole_file_is_an_image(make: Callable[[], bytes]) -> None:
     data = make()
 
     for length in range(len(data)):
-        with pytest.raises(IncompleteImageError, match=f"^{length:,} bytes, cut off before the end"):
-            read_whole_image(data[:length])
+        problem = image_problem(data[:length])
+        assert type(problem) is IncompleteImageError
+        assert str(problem).startswith(f"{length:,} bytes, cut off before the end")
     for junk in (b"", b"\0", b"<html>", data):
         found = read_whole_image(data + junk)
         assert isinstance(found, ImageFormat)
