@@ -147,7 +147,7 @@ ANSWERS = [
         }.items()
     ),
     Fault("header flood", [Reply([_FLOOD, b"\r\n"])], UNKNOWN, errors.OutcomeUnknownError, _NO_ANSWER),
-    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 8,388,608 bytes"),
+    Fault("101 MiB", [_ENDLESS], UNKNOWN, errors.DecodeError, "answer is too large: more than 100,663,296 bytes"),
     # Success without an image.
     Fault(
         "HTML",

@@ -18,10 +18,10 @@ from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.api.download import MAX_IMAGE_BYTES
-from aimlapi_images.api.exchange import BodySlots
+from aimlapi_images.api.exchange import MAX_BODY_BYTES, BodySlots
 from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
-from aimlapi_images.media.json_decoder import MAX_BODY_BYTES, MAX_SKELETON_BYTES
+from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES
 from aimlapi_images.threads import Threads
 from conftest import KEY, PIXEL, PIXEL_ANSWER, scripted
 from misbehaving import MisbehavingServer, Reply, link, reply
@@ -89,7 +89,7 @@ async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float |
 
 @pytest.mark.parametrize(
     ("body", "limit"),
-    [(b"x" * (MAX_SKELETON_BYTES + 1), "8,388,608 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
+    [(b"x" * (MAX_LEFT_BYTES + 1), "8,388,608 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
 )
 async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None:
     client, _ = scripted(httpx.Response(200, content=body))

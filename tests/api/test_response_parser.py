@@ -23,8 +23,9 @@ from aimlapi_images.api.response_parser import (
     status_failure,
 )
 from aimlapi_images.dispatch.delivery import usable
+from aimlapi_images.media.embedded_images import cut_images
 from aimlapi_images.media.image_finder import ImageEntry
-from aimlapi_images.media.json_decoder import BodyDecoder
+from aimlapi_images.media.json_values import parsed
 from conftest import PIXEL, scripted
 
 ENCODED = base64.b64encode(PIXEL).decode()
@@ -34,11 +35,10 @@ API_BODY = {"message": "…", "path": "/v1/images/generations", "requestId": "79
 def answer(status: int, body: Any = b"", **headers: str) -> HTTPAnswer:
     """An answer as `exchange` gives it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    decoder = BodyDecoder()
-    decoder.feed(content)
-    document = decoder.finish() if 200 <= status < 300 else None
+    left, payloads = cut_images(content)
+    document = parsed(left) if 200 <= status < 300 else None
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HTTPAnswer(status, named, bytes(decoder.skeleton), document, decoder.payloads)
+    return HTTPAnswer(status, named, bytes(left), document, payloads)
 
 
 def images(status: int, body: Any = b"", **headers: str) -> ImageAnswer:

@@ -2,13 +2,13 @@
 
 1. `orders` builds and validates the request; nothing is sent yet
 2. wait for a turn: slots, rate, shared pause after a 429, budget     `Throttle.turn`
-3. send one attempt; images are decoded while the answer arrives      `Pipeline._exchange`
+3. send one attempt, read its answer and decode the images in it      `Pipeline._exchange`
 4. classify it: delivered, or one of five kinds of failure            `Outcome`
 5. retry steps 2 to 4, or stop with exactly one error                 `Retry.run`
 6. fetch the URL, if the API sent one, without the key                `Delivery.fetch`
 7. write the file, build the `GeneratedImage`                         `Delivery.finish`
 
-In step 3, base64 goes through `BodyDecoder` into a `Payload`, which holds the image's bytes; step 6 returns such bytes.
+In step 3, `cut_images` makes a `Payload` of each base64, which holds the image's bytes; step 6 returns such bytes.
 Step 7 checks that the image is complete, and writes it: to a temporary file first, which then gets the image's name.
 """
 

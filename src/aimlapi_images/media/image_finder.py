@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from aimlapi_images.media.base64_decoder import Payload
+from aimlapi_images.media.embedded_images import Payload
 from aimlapi_images.media.formats import ImageFormat
 from aimlapi_images.media.json_values import mapping, text
 
@@ -45,7 +45,7 @@ def find_images(document: object, payloads: Mapping[str, Payload]) -> tuple[Imag
         document: The document, with the names of payloads in place of their text.
         payloads: The payloads that the answer brought, by name.
     """
-    payloads = {name: payload for name, payload in payloads.items() if payload.size or payload.problem}
+    payloads = {name: payload for name, payload in payloads.items() if payload.data or payload.problem}
     data = mapping(document).get("data")
     entries = (_documented(mapping(each), payloads) for each in (data if isinstance(data, list) else [data]))
     return (
