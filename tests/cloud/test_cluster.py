@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import hashlib
 import os
 import shlex
@@ -11,6 +12,7 @@ import signal
 import socket
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,15 +238,19 @@ async def test_a_cluster_needs_a_bucket(dask: Client, fast_client: ImageClient, 
         await ended(dask, fast_client, jobs("a"), str(tmp_path / "images"))
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1"])
 async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours(
-    s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator
+    address: str, s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator
 ) -> None:
-    with (
-        config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(BatchError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-    ):
-        await ended("tcp://127.0.0.1:9", fast_client, jobs("a"), f"{s3}/none")
+    connect = {"distributed.comm.timeouts.connect": "1s"}
+    with warnings.catch_warnings(record=True) as warned, config.set(connect):
+        warnings.simplefilter("always")
+        with pytest.raises(BatchError, match=f"no Dask scheduler answers at {address}:"):
+            await ended(address, fast_client, jobs("a"), f"{s3}/none")
+        gc.collect()
+
     assert fast_emulator.billed == 0
+    assert [str(each.message) for each in warned if "never awaited" in str(each.message)] == []
 
 
 async def test_the_guide_works(

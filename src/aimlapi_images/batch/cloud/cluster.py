@@ -76,11 +76,15 @@ class Cluster:
         given: Any = self.scheduler
         known = {} if isinstance(given, str) else {"security": given.security}
         address = given if isinstance(given, str) else given.scheduler.address
-        client: Any = distributed.Client
+        client_class: Any = distributed.Client
+        client = None
         try:
             # One of our own, in this event loop, whatever the caller's is.
-            self._client = await client(address, asynchronous=True, set_as_default=False, **known)
+            client = client_class(address, asynchronous=True, set_as_default=False, **known)
+            self._client = await client
         except (OSError, ValueError) as error:
+            if client is not None:
+                await client.close()
             raise BatchError(f"no Dask scheduler answers at {address}: {error}") from error
         return self
 
