@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import gc
 import hashlib
 import os
 import shlex
@@ -12,7 +11,6 @@ import signal
 import socket
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,18 +237,24 @@ async def test_a_cluster_needs_a_bucket(dask: Client, fast_client: ImageClient, 
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1"])
-async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours(
-    address: str, s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator
+async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours_and_leaves_nothing_open(
+    address: str, s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = {"distributed.comm.timeouts.connect": "1s"}
-    with warnings.catch_warnings(record=True) as warned, config.set(connect):
-        warnings.simplefilter("always")
-        with pytest.raises(BatchError, match=f"no Dask scheduler answers at {address}:"):
-            await ended(address, fast_client, jobs("a"), f"{s3}/none")
-        gc.collect()
+    made: list[Client] = []
+
+    def recorded(*arguments: Any, **options: Any) -> Client:
+        made.append(Client(*arguments, **options))  # type: ignore[no-untyped-call]
+        return made[-1]
+
+    monkeypatch.setattr("distributed.Client", recorded)
+    with (
+        config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(BatchError, match=f"no Dask scheduler answers at {address}:"),
+    ):
+        await ended(address, fast_client, jobs("a"), f"{s3}/none")
 
     assert fast_emulator.billed == 0
-    assert [str(each.message) for each in warned if "never awaited" in str(each.message)] == []
+    assert [each.status for each in made] == ["closed"]
 
 
 async def test_the_guide_works(
