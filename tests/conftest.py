@@ -9,10 +9,13 @@ from own_schema import GENERATED
 import base64
 import json
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+import aimlapi_images
 from aimlapi_images import ImageClient, RetryPolicy, emulator
 from aimlapi_images.emulator import RunningEmulator
 from aimlapi_images.orders import schema
@@ -47,16 +51,33 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "untraced: without coverage, whose tracing makes simulations three times slower")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Switch tracing off where it is slow or measures nothing. `no_cover` has no effect in pytest-xdist's processes."""
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Switch tracing off. pytest-cov's `no_cover` has no effect in the processes of pytest-xdist."""
     tracing = sys.gettrace()
-    if item.get_closest_marker("untraced") or item.path.parent.name == "scripts":
-        sys.settrace(None)
+    sys.settrace(None)
     try:
-        return (yield)
+        yield
     finally:
         sys.settrace(tracing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Load the tests untraced. What they test is loaded before."""
+    for module in pkgutil.walk_packages(aimlapi_images.__path__, "aimlapi_images."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    with untraced():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    if item.get_closest_marker("untraced") is None and item.path.parent.name != "scripts":
+        return (yield)
+    with untraced():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
