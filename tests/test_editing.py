@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, emulator, mask_from_box
-from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.threads import Threads
 from conftest import KEY, PIXEL_ANSWER, Script, scripted, without_nonces
 
@@ -255,7 +255,8 @@ async def test_the_openai_sdk_edits_with_the_emulator(emulator_url: str, tmp_pat
 
 
 async def test_the_repr_of_an_order_does_not_show_its_uploads(threads: Threads) -> None:
-    order = await new_edit("x", png(), model=MODEL, parameters={}, mask=mask_from_box(png(), BOX), threads=threads)
+    new = EditOrder.new("x", model=MODEL, parameters={})
+    order = await new.with_images(png(), mask_from_box(png(), BOX), threads)
 
     assert "IHDR" not in repr(order)
     assert "content=<" in repr(order)

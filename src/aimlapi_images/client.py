@@ -25,7 +25,7 @@ from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.events import Observer, ThrottleState
 from aimlapi_images.models import Balance, GeneratedImage, LogPage, Spending
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.image_input import ImageInput
 from aimlapi_images.orders.order import new_fetch
@@ -251,10 +251,8 @@ class ImageClient:
             "output_compression": output_compression,
             "response_format": response_format,
         }
-        new = await new_edit(
+        new = EditOrder.new(
             prompt,
-            image,
-            mask=mask,
             model=model,
             parameters=parameters,
             options=options,
@@ -262,8 +260,8 @@ class ImageClient:
             to=to,
             overwrite=overwrite,
             order=order,
-            threads=self._threads,
         )
+        new = await new.with_images(image, mask, self._threads)
         return cast(GeneratedImage, await self._pipeline.run(new, self._deadline(deadline)))
 
     async def fetch(

@@ -24,7 +24,7 @@ from aimlapi_images import (
     NotSavedError,
     events,
 )
-from aimlapi_images.media.embedded_images import Payload
+from aimlapi_images.media.formats import Payload
 from aimlapi_images.threads import _WORKERS as WRITERS
 from conftest import KEY, PIXEL, PIXEL_ANSWER, Script, scripted
 

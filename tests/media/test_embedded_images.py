@@ -261,7 +261,7 @@ def test_what_comes_before_a_problem_is_kept(text: str, data: bytes) -> None:
 
     assert payload.data == data
     assert payload.problem == f"a character that is not base64 after {len(data)} bytes"
-    assert repr(payload) == f"Payload(data=<{len(data)} bytes>, problem='{payload.problem}')"
+    assert repr(payload).startswith(f"Payload(data=<{len(data)} bytes>, format=None, ")
 
 
 @pytest.mark.parametrize("text", ["Q", "QUJDQ", "Q===", "===="])

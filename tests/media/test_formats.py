@@ -15,7 +15,7 @@ from PIL import Image
 from aimlapi_images.media.formats import (
     ImageFormat,
     IncompleteImageError,
-    image_problem,
+    Payload,
     read_file_format,
     read_whole_image,
     with_extension,
@@ -154,7 +154,7 @@ def test_only_a_whole_file_is_an_image(make: Callable[[], bytes]) -> None:
     data = make()
 
     for length in range(len(data)):
-        problem = image_problem(data[:length])
+        problem = Payload.of(data[:length]).error
         assert type(problem) is IncompleteImageError
         assert str(problem).startswith(f"{length:,} bytes, cut off before the end")
     for junk in (b"", b"\0", b"<html>", data):

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from aimlapi_images import ImageClient, InvalidRequestError, RetryPolicy, aiohttp_transport, emulator, mask_from_box
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.threads import Threads
 from aimlapi_rest.api.images import edit_image
 from aimlapi_rest.client import AuthenticatedClient
@@ -174,7 +174,8 @@ async def test_the_openai_sdk_sends_the_same_bytes(tmp_path: Path, several: bool
 async def test_the_request_is_that_of_the_schema(threads: Threads) -> None:
     body = ImageEditRequest(model=MODEL, prompt="x", image=[])  # type: ignore[arg-type]
     generated = edit_image._get_kwargs(body=body, x_client_request_id="o.1")
-    ours = (await new_edit("x", PIXEL, model=MODEL, parameters={}, order="o", threads=threads)).request("o.1")
+    order = EditOrder.new("x", model=MODEL, parameters={}, order="o")
+    ours = (await order.with_images(PIXEL, None, threads)).request("o.1")
 
     assert generated["method"].upper() == ours["method"]
     assert generated["url"] == ours["url"]
@@ -271,7 +272,7 @@ async def test_relative_files_are_found_after_the_working_directory_changed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("cat.png").write_bytes(plain())
-    order = await new_edit("x", "cat.png", model=MODEL, parameters={}, threads=threads)
+    order = await EditOrder.new("x", model=MODEL, parameters={}).with_images("cat.png", None, threads)
 
     monkeypatch.chdir("/")
 

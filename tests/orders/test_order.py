@@ -11,7 +11,7 @@ import pytest
 from jsonschema import ValidationError
 
 from aimlapi_images import InvalidRequestError
-from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.order import Order, format_field, images_expected
 from aimlapi_images.threads import Threads
@@ -32,7 +32,7 @@ async def build(request: pytest.FixtureRequest, threads: Threads) -> Any:
         arguments = {"prompt": "x", "model": MODEL, "parameters": {}, **arguments}
         if request.param == "generation":
             return GenerationOrder.new(**arguments)
-        return await new_edit(image=PIXEL, threads=threads, **arguments)
+        return await EditOrder.new(**arguments).with_images(PIXEL, None, threads)
 
     return build
 

@@ -14,7 +14,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, guarded, is_loopback
 from aimlapi_images.errors import DownloadError
-from aimlapi_images.media.formats import IncompleteImageError, image_problem
+from aimlapi_images.media.formats import IncompleteImageError, Payload
 from aimlapi_images.media.json_values import shorten, shorten_url
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
@@ -42,19 +42,18 @@ class Downloader:
         self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
         self._slots = asyncio.Semaphore(max_concurrency)
 
-    async def fetch(self, url: str, *, to_disk: bool) -> bytes | Failure:
+    async def fetch(self, url: str, *, to_disk: bool) -> Payload | Failure:
         """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
         buffer = io.BytesIO()
         try:
             async with self._slots:
-                await self._fetch(httpx.URL(url), buffer, to_disk=to_disk)
+                return await self._fetch(httpx.URL(url), buffer, to_disk=to_disk)
         except Exception as error:
             part = buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b""
             buffer.close()  # which the error's traceback refers to
             return _failure(error, url, part)
-        return buffer.getvalue()
 
-    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO, *, to_disk: bool) -> None:
+    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO, *, to_disk: bool) -> Payload:
         for redirects in range(1 + MAX_REDIRECTS):
             local = not redirects and (url.scheme, url.host) == ("http", self._this_machine)
             guard = {} if local else self._guard(url)
@@ -72,8 +71,7 @@ class Downloader:
                         retry_after=retry_after(response.headers),
                     )
                 async with self._bodies.slot(to_disk=to_disk):
-                    await _read(response, buffer)
-                return
+                    return await _read(response, buffer)
             finally:
                 await response.aclose()
         raise UntrustedURLError(f"more than {MAX_REDIRECTS} redirects")
@@ -97,15 +95,15 @@ class _UnusableAnswerError(Exception):
         self.retry_after = retry_after
 
 
-async def _read(response: httpx.Response, buffer: io.BytesIO) -> None:
+async def _read(response: httpx.Response, buffer: io.BytesIO) -> Payload:
     async for piece in response.aiter_bytes():
         buffer.write(piece)
         if buffer.tell() > MAX_IMAGE_BYTES:
             raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes")
-    problem = image_problem(buffer.getvalue())
-    if isinstance(problem, IncompleteImageError):
-        raise problem
-    # Something that is not an image at all is not worth another try: `Delivery.finish` says so.
+    payload = Payload.of(buffer.getvalue())
+    if isinstance(payload.error, IncompleteImageError):
+        raise payload.error
+    return payload  # something that is not an image at all is not worth another try: `Delivery.finish` says so
 
 
 def _failure(error: Exception, url: str, part: bytes) -> Failure:

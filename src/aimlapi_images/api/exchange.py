@@ -15,7 +15,6 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
 from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES, cut_images
-from aimlapi_images.media.formats import image_problem
 from aimlapi_images.media.json_values import parsed, shorten
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
@@ -138,7 +137,7 @@ class Exchange:
             except httpx.RequestError as error:
                 cut = error
         left, payloads = cut_images(body)
-        if cut is not None and all(image_problem(payload.data) for payload in payloads.values()):
+        if cut is not None and all(payload.error for payload in payloads.values()):
             del body, left, payloads  # which the error's traceback would keep
             raise cut  # unless it brought a complete image before that
         if len(left) > MAX_LEFT_BYTES:

@@ -26,7 +26,7 @@ from aimlapi_images.errors import (
     RateLimitError,
     ServerError,
 )
-from aimlapi_images.media.embedded_images import Payload
+from aimlapi_images.media.formats import Payload
 from aimlapi_images.media.image_finder import ImageEntry, find_images
 from aimlapi_images.media.json_values import mapping, number, parsed, sequence, shorten, text
 from aimlapi_images.models import Usage

@@ -14,7 +14,7 @@ from aimlapi_images.api.response_parser import ImageAnswer
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
 from aimlapi_images.media.files import free_number, write_whole
-from aimlapi_images.media.formats import ImageFormat, read_whole_image, with_extension
+from aimlapi_images.media.formats import ImageFormat, Payload, with_extension
 from aimlapi_images.media.image_finder import ImageEntry
 from aimlapi_images.media.json_values import shorten_url
 from aimlapi_images.models import GeneratedImage, Usage
@@ -30,12 +30,12 @@ class Delivery:
     answer: ImageAnswer
     attempts: int
     started: float  # by the monotonic clock, in seconds
-    _downloads: dict[int, bytes | Failure] = attrs.field(factory=dict, init=False)
+    _downloads: dict[int, Payload | Failure] = attrs.field(factory=dict, init=False)
 
     @property
     def missing_urls(self) -> tuple[str, ...]:
         """The URLs of the images that have not been fetched."""
-        return tuple(url for number, url in self._urls() if not isinstance(self._downloads.get(number), bytes))
+        return tuple(url for number, url in self._urls() if not isinstance(self._downloads.get(number), Payload))
 
     def _urls(self) -> list[tuple[int, str]]:
         entries = enumerate(self.answer.entries, 1)
@@ -47,7 +47,7 @@ class Delivery:
         async def fetch(number: int, url: str) -> None:
             longest = b""
 
-            async def attempt() -> bytes | Failure:
+            async def attempt() -> Payload | Failure:
                 nonlocal longest
                 result = await downloader.fetch(url, to_disk=self.order.to is not None)
                 if isinstance(result, Failure):
@@ -89,21 +89,19 @@ class Delivery:
         self, number: int, entry: ImageEntry, seconds: float, threads: Threads
     ) -> GeneratedImage | Failure | None:
         """One image, why it is missing, or `None` if the deadline passed before it was fetched."""
-        data = self._downloads.get(number) if entry.payload is None else entry.payload.data
-        if data is None:
+        payload = entry.payload or self._downloads.get(number)
+        if payload is None:
             return None
-        if isinstance(data, Failure):
+        if isinstance(payload, Failure):
             lost = {"usage": self.answer.usage, "inference_id": self.answer.inference_id}
-            return attrs.evolve(data, details={**data.details, **lost})
-        try:
-            format_ = entry.format or read_whole_image(data)
-        except ValueError as error:
-            return _invalid(entry, data, error, self.answer)
-        image = self._image(entry, format_, data, seconds)
+            return attrs.evolve(payload, details={**payload.details, **lost})
+        if payload.format is None:
+            return _invalid(entry, payload, self.answer)
+        image = self._image(entry, payload.format, payload.data, seconds)
         if self.order.to is None:
             return image
         try:
-            path = await threads.write(self._write, self.order.to, number, format_, data)
+            path = await threads.write(self._write, self.order.to, number, payload.format, payload.data)
         except OSError as error:
             return _not_saved(image, error, self.order.to)
         return attrs.evolve(image, data=None, path=self.order.as_given(path))
@@ -155,29 +153,26 @@ def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
     entries: list[ImageEntry] = []
     failures: list[Failure] = []
     for entry in answer.entries:
-        if (payload := entry.payload) is not None:
-            try:
-                entry = attrs.evolve(entry, format=read_whole_image(payload.data))
-            except ValueError as problem:
-                if entry.url:
-                    entry = attrs.evolve(entry, payload=None)
-                else:
-                    failures.append(_invalid(entry, payload.data, problem, answer))
+        if (payload := entry.payload) is not None and payload.error:
+            if entry.url:
+                entry = attrs.evolve(entry, payload=None)
+            else:
+                failures.append(_invalid(entry, payload, answer))
         entries.append(entry)
     return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
 
 
-def _invalid(entry: ImageEntry, data: bytes, error: ValueError, answer: ImageAnswer) -> Failure:
+def _invalid(entry: ImageEntry, payload: Payload, answer: ImageAnswer) -> Failure:
     """The failure that bytes mean which are not a whole image."""
     source = f" from {shorten_url(entry.url)}" if entry.payload is None and entry.url else ""
-    problem = f"{entry.payload.problem}; " if entry.payload is not None and entry.payload.problem else ""
-    reason = f"the payload{source} is not a valid image: {problem}{error}"
+    problem = f"{payload.problem}; " if payload.problem else ""
+    reason = f"the payload{source} is not a valid image: {problem}{payload.error}"
     return Failure(
         outcome=Outcome.UNKNOWN,
         error_type=DecodeError,
         message=f"{reason}. It is paid for, and in this error's `data`",
-        details={"data": data, "url": entry.url, "inference_id": answer.inference_id},
-        cause=error,
+        details={"data": payload.data, "url": entry.url, "inference_id": answer.inference_id},
+        cause=payload.error,
     )
 
 

@@ -10,10 +10,9 @@ import binascii
 import re
 from typing import Final
 
-import attrs
 import pybase64
 
-from aimlapi_images.media.formats import signature
+from aimlapi_images.media.formats import Payload, signature
 
 MAX_LEFT_BYTES: Final = 8 * 2**20  # of a body beside its images: as large as a page of the log may be
 _MOST_IMAGES: Final = 100
@@ -43,14 +42,6 @@ _STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 _FOREIGN: Final = re.compile(rb"[^A-Za-z0-9+/]")
 
 
-@attrs.frozen
-class Payload:
-    """The bytes of one image as they came, complete or not, and what kept the rest from being decoded, if anything."""
-
-    data: bytes = attrs.field(repr=lambda data: f"<{len(data):,} bytes>")
-    problem: str | None = None
-
-
 def cut_images(body: bytes | bytearray) -> tuple[bytes | bytearray, dict[str, Payload]]:
     """Cut the images out of a body.
 
@@ -59,7 +50,7 @@ def cut_images(body: bytes | bytearray) -> tuple[bytes | bytearray, dict[str, Pa
         lies behind `MAX_LEFT_BYTES` of the former is not looked at.
     """
     if signature(body):  # an image in place of JSON
-        return b"<image 1>", {"<image 1>": Payload(bytes(body))}
+        return b"<image 1>", {"<image 1>": Payload.of(bytes(body))}
     left, position = bytearray(), 0
     payloads: dict[str, Payload] = {}
     while start := _START.search(body, position, position + MAX_LEFT_BYTES - len(left)):
@@ -80,10 +71,9 @@ def decode_base64(text: bytes | memoryview) -> Payload:
     """Decode an image's base64 as far as it can be understood.
 
     White space, the alphabet for URLs, missing padding, the prefix of a data URL, and JSON's escapes are understood.
-    Whether the bytes are a complete image is not judged here: see `read_whole_image`.
     """
     try:
-        return Payload(pybase64.b64decode(text, validate=True))
+        return Payload.of(pybase64.b64decode(text, validate=True))
     except ValueError:
         text = _ESCAPED_SLASH.sub(b"/", _ESCAPED_SPACE.sub(b"", text))
     text = _ESCAPED_CODE.sub(lambda code: bytes([min(int(code[1], 16), 0x7F)]), text)
@@ -93,4 +83,4 @@ def decode_base64(text: bytes | memoryview) -> Payload:
     digits = _FOREIGN.split(text, maxsplit=1)[0]
     data = binascii.a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
     foreign = text[len(digits) :].rstrip(b"=")
-    return Payload(data, f"a character that is not base64 after {len(data):,} bytes" if foreign else None)
+    return Payload.of(data, f"a character that is not base64 after {len(data):,} bytes" if foreign else None)

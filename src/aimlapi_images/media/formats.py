@@ -86,13 +86,29 @@ def read_whole_image(data: bytes) -> ImageFormat:
     return read_file_format(io.BytesIO(data), len(data))
 
 
-def image_problem(data: bytes) -> ValueError | None:
-    """Why the bytes are not a complete image, or `None`."""
-    try:
-        read_whole_image(data)
-    except ValueError as error:
-        return error
-    return None
+@attrs.frozen
+class Payload:
+    """The bytes of one image as they came: with their format if they are complete, else with the reason why not.
+
+    Attributes:
+        data: The bytes.
+        format: Their format, or `None`.
+        error: Why they are not a complete image, or `None`.
+        problem: What kept more bytes from being decoded, or `None`.
+    """
+
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data):,} bytes>")
+    format: ImageFormat | None
+    error: ValueError | None
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, data: bytes, problem: str | None = None) -> Payload:
+        """Check bytes."""
+        try:
+            return cls(data, read_whole_image(data), None, problem)
+        except ValueError as error:
+            return cls(data, None, error, problem)
 
 
 def format_of(path: PurePath) -> str | None:

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from aimlapi_images.media.embedded_images import Payload
-from aimlapi_images.media.formats import ImageFormat
+from aimlapi_images.media.formats import Payload
 from aimlapi_images.media.json_values import mapping, text
 
 _MOST_URLS: Final = 1_000  # that are considered
@@ -26,12 +25,11 @@ _IMAGE_FIELD: Final = re.compile(
 
 @attrs.frozen
 class ImageEntry:
-    """One image of an answer: it came as a `payload`, or is at a `url`, or both. Checked payloads have a `format`."""
+    """One image of an answer: it came as a `payload`, or is at a `url`, or both."""
 
     payload: Payload | None = None
     url: str | None = None
     revised_prompt: str | None = None
-    format: ImageFormat | None = None
 
 
 def find_images(document: object, payloads: Mapping[str, Payload]) -> tuple[ImageEntry, ...]:

@@ -31,6 +31,18 @@ class EditOrder(Order):
     def schema_of(model: str) -> Mapping[str, Any] | None:
         return schema.edit_request() if model in schema.edit_models() else None
 
+    async def with_images(self, image: object, mask: object, threads: Threads) -> EditOrder:
+        """The same order with its images and mask, which `ImageClient.edit` describes, read and checked."""
+        for name, value in self.fields.items():
+            if not isinstance(value, str | int | float):
+                raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")
+        images = await _read_images(image, threads)
+        if mask is None:
+            return attrs.evolve(self, images=images)
+        marks = await read_upload(mask, "mask", schema.edit_files("mask"), threads)
+        await threads.run(_check_mask, marks, images[0])
+        return attrs.evolve(self, images=images, mask=marks)
+
     def request(self, request_id: str) -> dict[str, Any]:
         # Not built by the generated module, which reads whole files into memory. The parts are those that the
         # OpenAI SDK sends, in the same order.
@@ -41,25 +53,6 @@ class EditOrder(Order):
         headers = {"X-Client-Request-Id": request_id}
         data = dict(sorted(self.fields.items(), key=lambda field: (field[0] != "prompt", field[0])))
         return {"method": "POST", "url": schema.EDITS_PATH, "headers": headers, "data": data, "files": files}
-
-
-async def new_edit(
-    prompt: object, image: object, *, mask: object = None, threads: Threads, **arguments: Any
-) -> EditOrder:
-    """Check the caller's arguments, which `ImageClient.edit` describes, read the images and build an order.
-
-    `arguments` are those of `Order.new`.
-    """
-    new = EditOrder.new(prompt, **arguments)  # before any file is read
-    for name, value in new.fields.items():
-        if not isinstance(value, str | int | float):
-            raise InvalidRequestError(f"{name} must be text, a finite number, true or false, got {shown(value)}")
-    images = await _read_images(image, threads)
-    if mask is None:
-        return attrs.evolve(new, images=images)
-    marks = await read_upload(mask, "mask", schema.edit_files("mask"), threads)
-    await threads.run(_check_mask, marks, images[0])
-    return attrs.evolve(new, images=images, mask=marks)
 
 
 async def _read_images(image: Any, threads: Threads) -> tuple[Upload, ...]:

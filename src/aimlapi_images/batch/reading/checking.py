@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aimlapi_images.errors import InvalidRequestError
-from aimlapi_images.orders.edit import new_edit
+from aimlapi_images.orders.edit import EditOrder
 from aimlapi_images.orders.generation import GenerationOrder
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
 _KINDS_REMEMBERED: Final = 10_000
 _ARGUMENTS: Final = ("model", "prompt", "image", "mask", "extra_body")
+
+OrderT = TypeVar("OrderT", bound=Order)
 
 
 class Checker:
@@ -61,22 +63,17 @@ async def build(fields: Mapping[str, Any], threads: Threads, **arguments: Any) -
         return build_generation(fields, **arguments)
     if "image" not in fields:
         raise InvalidRequestError("a mask needs an image")
-    return await new_edit(
-        fields.get("prompt", ""),
-        fields["image"],
-        mask=fields.get("mask"),
-        model=fields["model"],
-        parameters={name: value for name, value in fields.items() if name not in _ARGUMENTS},
-        extra_body=fields.get("extra_body"),
-        threads=threads,
-        **arguments,
-    )
+    return await _build(EditOrder, fields, arguments).with_images(fields["image"], fields.get("mask"), threads)
 
 
 def build_generation(fields: Mapping[str, Any], **arguments: Any) -> Order:
     """The order of a job without images."""
+    return _build(GenerationOrder, fields, arguments)
+
+
+def _build(kind: type[OrderT], fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> OrderT:
     parameters = {name: value for name, value in fields.items() if name not in _ARGUMENTS}
     extra = fields.get("extra_body")
-    return GenerationOrder.new(
+    return kind.new(
         fields.get("prompt", ""), model=fields["model"], parameters=parameters, extra_body=extra, **arguments
     )
