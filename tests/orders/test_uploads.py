@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aimlapi_images import (
+    AuthenticationError,
     ConnectionFailedError,
     ImageClient,
     InvalidRequestError,
     OutcomeUnknownError,
     RetryPolicy,
+    aiohttp_transport,
     emulator,
 )
 from aimlapi_images.media.formats import ImageFormat
@@ -198,8 +200,8 @@ async def test_a_changed_file_is_refused_while_it_is_read(threads: Threads, stor
 
 
 @contextmanager
-def breaking(bytes_read: int, *, times: int) -> Iterator[tuple[str, list[int]]]:
-    """A server that closes its first connections after some bytes, and answers the next one."""
+def breaking(bytes_read: int, *, times: int, said: bytes = b"") -> Iterator[tuple[str, list[int]]]:
+    """A server that says something and closes its first connections after some bytes, and answers the next one."""
     arrived: list[int] = []
     over = threading.Event()
 
@@ -213,6 +215,7 @@ def breaking(bytes_read: int, *, times: int) -> Iterator[tuple[str, list[int]]]:
                 arrived.append(0)
                 if len(arrived) <= times:
                     arrived[-1] = len(stream.read(bytes_read))
+                    connection.sendall(said)
                     continue
                 head = b""
                 while not head.endswith(b"\r\n\r\n"):
@@ -256,6 +259,18 @@ async def test_an_upload_that_breaks_off_for_good_is_not_billed(tmp_path: Path) 
                 await client.edit("x", image=path)
 
     assert not caught.value.may_be_billed
+
+
+@pytest.mark.parametrize("make", [lambda: None, aiohttp_transport], ids=["httpx", "aiohttp"])
+async def test_a_small_upload_that_is_refused_unread_is_told_why(
+    make: Callable[[], httpx.AsyncBaseTransport | None],
+) -> None:
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"
+    with breaking(100, times=99, said=refusal) as (url, _):
+        async with ImageClient(KEY, base_url=url, transport=make(), retry=RetryPolicy(attempts=1)) as client:
+            for _ in range(20):
+                with pytest.raises(AuthenticationError):
+                    await client.edit("x", image=PIXEL + bytes(20_000))
 
 
 async def test_an_upload_without_an_answer_has_an_unknown_outcome() -> None:
