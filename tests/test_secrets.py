@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, cli, errors
+from aimlapi_images import GeneratedImage, ImageClient, RetryPolicy, aiohttp_transport, cli, errors
 from aimlapi_images.api.auth import BearerAuth
 from conftest import PIXEL, PIXEL_ANSWER
 from misbehaving import Behaviour, MisbehavingServer, Reply, Request, link, nobody, reply
@@ -46,12 +46,21 @@ def _echo_text(status: int) -> Behaviour:
     return lambda _, request: reply(status, HTML + request.head)
 
 
+def _echo_alone(_: MisbehavingServer, request: Request) -> Reply:
+    return Reply([f"{request.headers['authorization']}\r\n\r\n".encode()])
+
+
 ECHOED_IN_HEADERS = [
     *(Fault(f"echo {status}", [_echo(status)]) for status in (200, 301, 400, 401, 403, 404, 429, 500, 503, 520, 524)),
     Fault("echo in 429s", [_echo(429, 0), reply(200, PIXEL_ANSWER)]),
 ]
 ECHOED_AS_TEXT = [Fault(f"echo as text {status}", [_echo_text(status)]) for status in (200, 400, 401, 502, 524)]
-ECHOES = ECHOED_IN_HEADERS + ECHOED_AS_TEXT
+# Where no client understands it, and the error of the transport shows it.
+ECHOED_AS_STATUS = [
+    Fault(f"echo in place of a status with {name}", [_echo_alone], options=options)
+    for name, options in {"httpx": {}, "aiohttp": {"transport": aiohttp_transport()}}.items()
+]
+ECHOES = ECHOED_IN_HEADERS + ECHOED_AS_TEXT + ECHOED_AS_STATUS
 
 
 @pytest.fixture
@@ -87,7 +96,7 @@ async def test_the_key_appears_nowhere(
             seen = [*_texts(client), *_texts(result)]
 
     assert MARKED in server.requests[0].headers["authorization"]
-    assert any("send_request_headers" in line for line in logged)
+    assert any("send_request_headers" in line for line in logged) or "transport" in fault.options
     out = capfd.readouterr()
     _assert_unmarked([*seen, *_ours(logged), *(str(warning.message) for warning in recwarn), out.out, out.err])
     _assert_unmarked([request.head.decode("latin-1") for request in server.requests if request.method == "GET"])

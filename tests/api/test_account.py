@@ -13,6 +13,7 @@ import pytest
 
 from aimlapi_images import Balance, ImageClient, LogEntry, LogPage, RetryPolicy, Usage, cli, emulator, errors
 from aimlapi_images.api.account import read_balance, read_log_page
+from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES
 from conftest import KEY, Script, scripted
 from virtual_time import run_in_virtual_time
 
@@ -278,3 +279,10 @@ async def test_many_questions_at_once_are_answered(emulator_url: str) -> None:
         balances = await asyncio.gather(*(client.balance() for _ in range(20)))
 
     assert {balance.currency for balance in balances} == {"USD"}
+
+
+async def test_an_answer_without_end_is_cut_off() -> None:
+    client, _ = scripted(httpx.Response(200, content=b" " * (MAX_LEFT_BYTES + 1)))
+
+    with pytest.raises(errors.DecodeError, match="the answer is too large: more than 8,388,608 bytes"):
+        await client.balance()

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.api.download import MAX_IMAGE_BYTES
-from aimlapi_images.api.exchange import MAX_BODY_BYTES, BodySlots
+from aimlapi_images.api.exchange import MAX_BASE64_BYTES, BodySlots
 from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
 from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES
@@ -89,7 +89,10 @@ async def test_a_timeout_of_ones_own(seconds: float, expected: dict[str, float |
 
 @pytest.mark.parametrize(
     ("body", "limit"),
-    [(b"x" * (MAX_LEFT_BYTES + 1), "8,388,608 bytes beside images"), (b" " * (MAX_BODY_BYTES + 1), "100,663,296")],
+    [
+        (b"x" * (MAX_LEFT_BYTES + 1), "8,388,608 bytes beside images"),
+        (b" " * (MAX_LEFT_BYTES + MAX_BASE64_BYTES + 1), "100,663,296 bytes"),
+    ],
 )
 async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None:
     client, _ = scripted(httpx.Response(200, content=body))

@@ -236,7 +236,7 @@ async def test_a_cluster_needs_a_bucket(dask: Client, fast_client: ImageClient, 
         await ended(dask, fast_client, jobs("a"), str(tmp_path / "images"))
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1", "tls://127.0.0.1:9"])
 async def test_a_scheduler_that_does_not_answer_is_an_error_of_ours_and_leaves_nothing_open(
     address: str, s3: str, fast_client: ImageClient, fast_emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

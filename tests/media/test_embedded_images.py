@@ -260,6 +260,8 @@ def test_what_comes_before_a_problem_is_kept(text: str, data: bytes) -> None:
     payload = decode_base64(text.encode())
 
     assert payload.data == data
+    assert payload.error is not None
+    assert payload.error.__traceback__ is None  # it would hold the whole body
     assert payload.problem == f"a character that is not base64 after {len(data)} bytes"
     assert repr(payload).startswith(f"Payload(data=<{len(data)} bytes>, format=None, ")
 

@@ -19,7 +19,7 @@ from aimlapi_images.media.json_values import parsed, shorten
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
 
-MAX_BODY_BYTES: Final = 96 * 2**20  # of the body, for each image: 64 MiB as base64, plus the JSON around it
+MAX_BASE64_BYTES: Final = 88 * 2**20  # of a body, for each image: more than 64 MiB as base64
 _MAX_ERROR_BYTES: Final = 64 * 2**10
 _MAX_HEADER: Final = 1_000  # characters
 
@@ -89,7 +89,7 @@ class Exchange:
     bodies: BodySlots
 
     async def __call__(
-        self, request: httpx.Request, max_images: int = 1, *, to_disk: bool = False
+        self, request: httpx.Request, max_images: int = 0, *, to_disk: bool = False
     ) -> HTTPAnswer | Failure:
         """Send one request and read its answer, whatever the status.
 
@@ -106,6 +106,9 @@ class Exchange:
         except InvalidRequestError as error:  # a file that changed since it was checked
             return _refused(str(error), error)
         except httpx.RequestError as error:
+            said = self.auth.redact(str(error).encode()).decode()
+            if said != str(error):  # a server repeated the key, and the errors that led to this one show it, too
+                error = type(error)(said)
             # Some programs, such as Dask, pickle the causes of errors: they keep no request with its key.
             error.request = httpx.Request(request.method, request.url)
             return _unanswered(error, upload)
@@ -127,7 +130,7 @@ class Exchange:
             async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes(_MAX_ERROR_BYTES))) as pieces:
                 start = await anext(pieces, b"")
             return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
-        body, limit, cut = bytearray(), max_images * MAX_BODY_BYTES, None
+        body, limit, cut = bytearray(), MAX_LEFT_BYTES + max_images * MAX_BASE64_BYTES, None
         async with self.bodies.slot(to_disk=to_disk):
             try:
                 async for piece in response.aiter_bytes():

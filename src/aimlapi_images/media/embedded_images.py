@@ -75,12 +75,17 @@ def decode_base64(text: bytes | memoryview) -> Payload:
     try:
         return Payload.of(pybase64.b64decode(text, validate=True))
     except ValueError:
+        text = bytes(text)
+    if b"\\" in text:
         text = _ESCAPED_SLASH.sub(b"/", _ESCAPED_SPACE.sub(b"", text))
-    text = _ESCAPED_CODE.sub(lambda code: bytes([min(int(code[1], 16), 0x7F)]), text)
+        text = _ESCAPED_CODE.sub(lambda code: bytes([min(int(code[1], 16), 0x7F)]), text)
     if prefix := _DATA_URL.match(text):
         text = text[prefix.end() :]
-    text = text.translate(_STANDARD_ALPHABET, _WHITE_SPACE)
-    digits = _FOREIGN.split(text, maxsplit=1)[0]
-    data = binascii.a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
-    foreign = text[len(digits) :].rstrip(b"=")
+    digits = text.translate(_STANDARD_ALPHABET, _WHITE_SPACE).rstrip(b"=")
+    try:
+        return Payload.of(pybase64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True))
+    except ValueError:
+        readable = _FOREIGN.split(digits, maxsplit=1)[0]
+    data = binascii.a2b_base64(readable[: len(readable) - (len(readable) % 4 == 1)] + b"==")
+    foreign = len(readable) < len(digits)
     return Payload.of(data, f"a character that is not base64 after {len(data):,} bytes" if foreign else None)

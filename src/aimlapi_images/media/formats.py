@@ -108,7 +108,7 @@ class Payload:
         try:
             return cls(data, read_whole_image(data), None, problem)
         except ValueError as error:
-            return cls(data, None, error, problem)
+            return cls(data, None, error.with_traceback(None), problem)
 
 
 def format_of(path: PurePath) -> str | None:

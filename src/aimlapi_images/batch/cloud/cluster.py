@@ -82,10 +82,10 @@ class Cluster:
             # One of our own, in this event loop, whatever the caller's is.
             client = client_class(address, asynchronous=True, set_as_default=False, **known)
             self._client = await client
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of the network, of Dask, or for bytes that it does not understand
             if client is not None:
                 await client.close()
-            raise BatchError(f"no Dask scheduler answers at {address}: {error}") from error
+            raise BatchError(f"no Dask scheduler answers at {address}: {str(error) or type(error).__name__}") from error
         return self
 
     async def __aexit__(
