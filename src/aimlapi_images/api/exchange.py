@@ -106,7 +106,7 @@ class Exchange:
         except InvalidRequestError as error:  # a file that changed since it was checked
             return _refused(str(error), error)
         except httpx.RequestError as error:
-            said = self.auth.redact(str(error).encode()).decode()
+            said = self.auth.redact(str(error).encode(errors="backslashreplace")).decode()
             if said != str(error):  # a server repeated the key, and the errors that led to this one show it, too
                 error = type(error)(said)
             # Some programs, such as Dask, pickle the causes of errors: they keep no request with its key.
