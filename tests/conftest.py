@@ -131,11 +131,9 @@ async def client(emulator_url: str) -> AsyncIterator[ImageClient]:
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
+def threads() -> Threads:
     """A thread pool like a client's."""
-    threads = Threads()
-    yield threads
-    threads.close()
+    return Threads()
 
 
 def without_nonces(text: str) -> str:

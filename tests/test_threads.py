@@ -1,10 +1,9 @@
-"""The client's thread pool, also while it shuts down."""
+"""The client's thread pool."""
 
 from __future__ import annotations
 
+import gc
 import threading
-
-import pytest
 
 from aimlapi_images.threads import Threads
 
@@ -12,16 +11,17 @@ from aimlapi_images.threads import Threads
 async def test_work_runs_in_a_thread_of_the_pool() -> None:
     threads = Threads()
 
-    name = await threads.run(lambda: threading.current_thread().name)
-    threads.close()
+    thread = await threads.run(threading.current_thread)
 
-    assert name.startswith("aimlapi-images")
+    assert thread.name.startswith("aimlapi-images")
 
 
-async def test_after_closing_work_runs_in_the_callers_thread() -> None:
+async def test_the_threads_end_with_the_pool() -> None:
     threads = Threads()
-    threads.close()
+    thread = await threads.run(threading.current_thread)
 
-    assert await threads.run(threading.get_ident) == threading.get_ident()
-    with pytest.raises(ZeroDivisionError):
-        await threads.run(lambda: 1 // 0)
+    del threads
+    gc.collect()
+    thread.join(timeout=60)
+
+    assert not thread.is_alive()

@@ -94,7 +94,7 @@ class ImageClient:
         config.optional(config.positive)("requests_per_minute", requests_per_minute)
         config.optional(config.positive)("deadline", deadline)
         config.optional(config.instance_of(Budget))("budget", budget)
-        config.optional(config.async_function)("observer", observer)
+        config.optional(config.function)("observer", observer)
         config.optional(config.instance_of(httpx.AsyncBaseTransport))("transport", transport)
         config.optional(config.instance_of(httpx.AsyncBaseTransport))("download_transport", download_transport)
         self._max_concurrency = max_concurrency
@@ -367,7 +367,6 @@ class ImageClient:
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         await self._http.aclose()
-        self._threads.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -110,15 +109,10 @@ def whole_number(name: str, value: Any, *, at_least: int = 1) -> None:
         raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
 
 
-def async_function(name: str, value: Any) -> None:
-    """Require an async function, or an object called like one. What a lambda returns is checked when it is called."""
-    if callable(value):
-        function = inspect.unwrap(value)
-        if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
-            return
-        if getattr(function, "__name__", "") == "<lambda>":
-            return
-    raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
+def function(name: str, value: Any) -> None:
+    """Require a function. Whether it is async shows when it is called."""
+    if not callable(value):
+        raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
 
 
 def instance_of(kind: type) -> Callable[[str, Any], None]:

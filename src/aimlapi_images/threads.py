@@ -16,7 +16,7 @@ class Threads:
     """A few threads for files, image checks and schema loading.
 
     asyncio's default executor is not used: an application may keep all of its threads busy, and an order would
-    then outlive its deadline.
+    then outlive its deadline. The threads end when this object is no longer referred to.
     """
 
     def __init__(self) -> None:
@@ -24,20 +24,8 @@ class Threads:
         self._writes = asyncio.Semaphore(_WORKERS)
 
     def run(self, work: Callable[..., ResultT], *arguments: object) -> asyncio.Future[ResultT]:
-        """Call a blocking function in one of the threads.
-
-        After `close`, the function runs in the caller's thread: an image that has arrived is still written.
-        """
-        loop = asyncio.get_running_loop()
-        try:
-            return loop.run_in_executor(self._pool, work, *arguments)
-        except RuntimeError:  # the pool, or the interpreter, is shutting down
-            future = loop.create_future()
-            try:
-                future.set_result(work(*arguments))
-            except Exception as error:
-                future.set_exception(error)
-            return future
+        """Call a blocking function in one of the threads."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     async def write(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Call a function that writes an image, of which there is one at a time for each thread.
@@ -56,7 +44,3 @@ class Threads:
         """Wait until the images that came earlier are written, but for a few."""
         async with self._writes:
             pass
-
-    def close(self) -> None:
-        """Let the threads end when their work is done."""
-        self._pool.shutdown(wait=False)

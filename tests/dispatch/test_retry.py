@@ -26,7 +26,7 @@ def refusal(status: int, retry_after: str | None = None, message: str = "No.") -
 
 
 def failure(outcome: Outcome) -> Failure:
-    return Failure(outcome=outcome, error_type=errors.ImageError, message="x")
+    return Failure(outcome, errors.ImageError, "x")
 
 
 NOT_SENT, UNKNOWN = failure(Outcome.NOT_SENT), failure(Outcome.UNKNOWN)

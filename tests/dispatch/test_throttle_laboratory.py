@@ -102,7 +102,7 @@ def test_after_a_pause_only_one_attempt_probes_even_if_a_timer_is_early(early: f
 
 
 def test_the_state_says_why_orders_wait_and_changes_are_told_once() -> None:
-    refusal = Failure(outcome=Outcome.LATER, error_type=RateLimitError, message="", retry_after=4.0)
+    refusal = Failure(Outcome.LATER, RateLimitError, "", retry_after=4.0)
 
     async def main() -> list[ThrottleState | None]:
         throttle = Throttle(RetryPolicy(), max_concurrency=1)

@@ -139,25 +139,18 @@ class EnvironmentProxies:
 
     def __init__(self) -> None:
         self._environment = getproxies()
-        self.proxies: dict[str, httpx.Proxy | InvalidRequestError] = {}
-        for scheme in ("http", "https", "all"):
-            if address := self._environment.get(scheme):
-                try:
-                    self.proxies[scheme] = _proxy(f"{scheme.upper()}_PROXY", address)
-                except InvalidRequestError as error:
-                    if "no" not in self._environment:
-                        raise
-                    self.proxies[scheme] = error  # there may be no request that needs it
+        self._proxies = {
+            scheme: _proxy(f"{scheme.upper()}_PROXY", address)
+            for scheme in ("http", "https", "all")
+            if (address := self._environment.get(scheme))
+        }
 
     def find(self, url: httpx.URL) -> httpx.Proxy | None:
         """Return the proxy for a URL, or `None` to connect directly."""
-        proxy = self.proxies.get(url.scheme) or self.proxies.get("all")
         host = url.host if url.port is None or ":" in url.host else f"{url.host}:{url.port}"
-        if proxy is None or proxy_bypass_environment(host, self._environment):
+        if proxy_bypass_environment(host, self._environment):
             return None
-        if isinstance(proxy, InvalidRequestError):
-            raise httpx.UnsupportedProtocol(str(proxy))
-        return proxy
+        return self._proxies.get(url.scheme) or self._proxies.get("all")
 
 
 def _proxy(variable: str, address: str) -> httpx.Proxy:

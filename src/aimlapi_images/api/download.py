@@ -89,7 +89,7 @@ class Downloader:
 class _UnusableAnswerError(Exception):
     """The image host answered with something else than the image."""
 
-    def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, transient: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.transient = transient
         self.retry_after = retry_after
@@ -99,32 +99,23 @@ async def _read(response: httpx.Response, buffer: io.BytesIO) -> Payload:
     async for piece in response.aiter_bytes():
         buffer.write(piece)
         if buffer.tell() > MAX_IMAGE_BYTES:
-            raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes")
+            raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes", transient=False)
     payload = Payload.of(buffer.getvalue())
     if isinstance(payload.error, IncompleteImageError):
-        raise payload.error
+        raise _UnusableAnswerError(str(payload.error), transient=True)
     return payload  # something that is not an image at all is not worth another try: `Delivery.finish` says so
 
 
 def _failure(error: Exception, url: str, part: bytes) -> Failure:
     """What a failed download means. Only problems that may pass are worth another try."""
-    if isinstance(error, _UnusableAnswerError):
-        transient = error.transient
-    else:
-        transient = isinstance(error, httpx.TransportError | IncompleteImageError)
-        transient = transient and not isinstance(error, httpx.UnsupportedProtocol)
-    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError | IncompleteImageError)
+    may_pass = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
+    transient = error.transient if isinstance(error, _UnusableAnswerError) else may_pass
+    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError)
     reason = shorten(str(error)) if ours else describe(error)
     # A URL that is refused here is not recommended either.
     advice = "Its URL is" if isinstance(error, UntrustedURLError) else "Fetch it soon from"
-    return Failure(
-        outcome=Outcome.FAILED if transient else Outcome.REFUSED,
-        error_type=DownloadError,
-        message=(
-            f"the image is generated and paid for, but could not be fetched: {reason}. {advice} {shorten_url(url)}; "
-            f"generating it again would be billed again"
-        ),
-        details={"url": url, "urls": (url,), "data": part, "may_be_billed": True},
-        retry_after=getattr(error, "retry_after", None),
-        cause=error,
-    )
+    message = f"the image is generated and paid for, but could not be fetched: {reason}. {advice} {shorten_url(url)}; "
+    message += "generating it again would be billed again"
+    details = {"url": url, "urls": (url,), "data": part, "may_be_billed": True}
+    outcome, wait = Outcome.FAILED if transient else Outcome.REFUSED, getattr(error, "retry_after", None)
+    return Failure(outcome, DownloadError, message, details=details, retry_after=wait, cause=error)

@@ -115,7 +115,7 @@ class Exchange:
         except _BodyTooLargeError as error:
             message = f"the answer is too large: {error}"
             cause = error.with_traceback(None)  # which would keep what was decoded
-            return Failure(outcome=Outcome.UNKNOWN, error_type=DecodeError, message=message, cause=cause)
+            return Failure(Outcome.UNKNOWN, DecodeError, message, cause=cause)
         except RuntimeError as error:
             if not self.http.is_closed:
                 raise
@@ -163,7 +163,7 @@ def _unanswered(error: httpx.RequestError, upload: UploadStream | None) -> Failu
         f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent again; the "
         "provider's log (aimlapi-images logs, client.logs()) lists it under this order"
     )
-    return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message, cause=error)
+    return Failure(Outcome.UNKNOWN, OutcomeUnknownError, message, cause=error)
 
 
 def describe(error: Exception) -> str:
@@ -174,11 +174,11 @@ def describe(error: Exception) -> str:
 
 
 def _not_sent(message: str, cause: Exception) -> Failure:
-    return Failure(outcome=Outcome.NOT_SENT, error_type=ConnectionFailedError, message=message, cause=cause)
+    return Failure(Outcome.NOT_SENT, ConnectionFailedError, message, cause=cause)
 
 
 def _refused(message: str, cause: Exception) -> Failure:
-    return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=message, cause=cause)
+    return Failure(Outcome.REFUSED, InvalidRequestError, message, cause=cause)
 
 
 class _BodyTooLargeError(Exception):

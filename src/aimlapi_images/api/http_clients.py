@@ -10,10 +10,9 @@ import re
 import ssl
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
 
@@ -24,6 +23,7 @@ from aimlapi_images.config import MAX_IDLE_CONNECTIONS, find_api_key, find_base_
 from aimlapi_images.errors import InvalidRequestError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PROXY_VARIABLES: Final = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
 _OF_ONE_BODY: Final = ("content-length", "transfer-encoding")
 
 
@@ -65,21 +65,13 @@ class HTTPClients:
         if transport is None:
             options["verify"] = ssl_context()
         headers = {**agent, **_checked(headers)}
-        api = partial(_client, base_url=self.base_url, transport=transport, headers=headers, **options)
-        downloads = partial(_client, transport=download_transport or transport, headers=agent, **options)
-        self.api: httpx.AsyncClient
-        self.downloads: httpx.AsyncClient
         try:
-            self.api, self.downloads = api(), downloads()
+            self.api = _client(base_url=self.base_url, transport=transport, headers=headers, **options)
+            self.downloads = _client(transport=download_transport or transport, headers=agent, **options)
         except (ValueError, ImportError, httpx.InvalidURL, IndexError) as error:
             # Other errors may contain a part of the proxy's password.
             reason = error if isinstance(error, ImportError) or type(error) is ValueError else "it is not a valid URL"
-            message = f"a proxy in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {reason}"
-            if not proxy_bypass_environment(self.base_url.host):
-                raise InvalidRequestError(message) from None
-            # Only images at the API's own host can be fetched.
-            mounts = {"all://": _Unreachable(message), f"all://{self.base_url.host}": None}
-            self.api, self.downloads = api(trust_env=False), downloads(trust_env=False, mounts=mounts)
+            raise InvalidRequestError(f"a proxy in {_PROXY_VARIABLES} cannot be used: {reason}") from None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check_usable(self) -> None:
@@ -95,16 +87,6 @@ class HTTPClients:
         """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
-
-
-class _Unreachable(httpx.AsyncBaseTransport):
-    """Stands for a proxy that cannot be used."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        raise httpx.UnsupportedProtocol(self._message, request=request)
 
 
 def ssl_context() -> ssl.SSLContext:

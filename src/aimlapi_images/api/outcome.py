@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
     """It may have been billed. Not sent again unless the caller wants that."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Failure:
     """Why an attempt, a download or an order brought no image. An error is built from it once, to be raised.
 

@@ -93,15 +93,12 @@ def read_image_answer(answer: HTTPAnswer) -> ImageAnswer | Failure:
         return ImageAnswer(_usage(answer.headers, mapping(answer.document)), entries, inference_id)
     if not is_json:
         message = f"HTTP {answer.status} with a body that is not JSON ({_start(answer.body)}): {_MAYBE_BILLED}"
-        return Failure(outcome=Outcome.UNKNOWN, error_type=OutcomeUnknownError, message=message)
+        return Failure(Outcome.UNKNOWN, OutcomeUnknownError, message)
     received = _decoded(answer.body)
     shown = shorten(json.dumps(received, ensure_ascii=False))
-    return Failure(
-        outcome=Outcome.UNKNOWN,
-        error_type=NoImageError,
-        message=f"HTTP {answer.status} without an image: neither b64_json nor url has a value. Received: {shown}",
-        details={"inference_id": inference_id, "body": received},
-    )
+    message = f"HTTP {answer.status} without an image: neither b64_json nor url has a value. Received: {shown}"
+    details = {"inference_id": inference_id, "body": received}
+    return Failure(Outcome.UNKNOWN, NoImageError, message, details=details)
 
 
 def status_failure(answer: HTTPAnswer) -> Failure:
@@ -117,20 +114,15 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     note = f" (it asks to wait for {wait:,.0f} s)" if wait and outcome is Outcome.LATER else ""
     if outcome is Outcome.UNKNOWN and not stated:
         note = f", and {_MAYBE_BILLED}"
-    return Failure(
-        outcome=outcome,
-        error_type=error_type,
-        message=shorten(stated, _MAX_MESSAGE) or _meaning(answer),
-        note=note,
-        details={
-            "status": answer.status,
-            "request_id": text(fields.get("requestId")) or None,
-            "inference_id": answer.headers.get("x-inference-id"),
-            "body": body,
-            "retry_after": wait,
-        },
-        retry_after=wait,
-    )
+    message = shorten(stated, _MAX_MESSAGE) or _meaning(answer)
+    details = {
+        "status": answer.status,
+        "request_id": text(fields.get("requestId")) or None,
+        "inference_id": answer.headers.get("x-inference-id"),
+        "body": body,
+        "retry_after": wait,
+    }
+    return Failure(outcome, error_type, message, note, details, retry_after=wait)
 
 
 def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:

@@ -78,7 +78,7 @@ class Ledger:
             why += "give Budget an order_usd"
         else:
             return None
-        return Failure(outcome=Outcome.REFUSED, error_type=BudgetExceededError, message=f"not sent: {why}")
+        return Failure(Outcome.REFUSED, BudgetExceededError, f"not sent: {why}")
 
     def fits_now(self, kind: Hashable) -> bool:
         """Whether an order fits into the budget together with those in flight. If not, it waits for them."""

@@ -167,24 +167,12 @@ def _invalid(entry: ImageEntry, payload: Payload, answer: ImageAnswer) -> Failur
     source = f" from {shorten_url(entry.url)}" if entry.payload is None and entry.url else ""
     problem = f"{payload.problem}; " if payload.problem else ""
     reason = f"the payload{source} is not a valid image: {problem}{payload.error}"
-    return Failure(
-        outcome=Outcome.UNKNOWN,
-        error_type=DecodeError,
-        message=f"{reason}. It is paid for, and in this error's `data`",
-        details={"data": payload.data, "url": entry.url, "inference_id": answer.inference_id},
-        cause=payload.error,
-    )
+    message = f"{reason}. It is paid for, and in this error's `data`"
+    details = {"data": payload.data, "url": entry.url, "inference_id": answer.inference_id}
+    return Failure(Outcome.UNKNOWN, DecodeError, message, details=details, cause=payload.error)
 
 
 def _not_saved(image: GeneratedImage, error: OSError, to: Path) -> Failure:
-    return Failure(
-        outcome=Outcome.UNKNOWN,
-        error_type=NotSavedError,
-        message=(
-            f"the image is generated and paid for, but could not be written: "
-            f"{error.strerror}: {error.filename or to}. "
-            "It is in this error's `image`"
-        ),
-        details={"image": image},
-        cause=error,
-    )
+    reason = f"{error.strerror}: {error.filename or to}"
+    message = f"the image is generated and paid for, but could not be written: {reason}. It is in this error's `image`"
+    return Failure(Outcome.UNKNOWN, NotSavedError, message, details={"image": image}, cause=error)

@@ -195,7 +195,7 @@ class Pipeline:
         try:
             request = self.exchange.http.build_request(**order.request(request_id))
         except InvalidRequestError as error:  # a file that changed since it was checked
-            return Failure(outcome=Outcome.REFUSED, error_type=InvalidRequestError, message=str(error), cause=error)
+            return Failure(Outcome.REFUSED, InvalidRequestError, str(error), cause=error)
         request.headers["Idempotency-Key"] = order.id
         answer = await self.exchange(request, images_expected(order.fields), to_disk=order.to is not None)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)

@@ -52,11 +52,8 @@ class Progress:
         where = f", and its image URLs are {', '.join(map(shorten_url, urls))}" if urls else ""
         last = f"; the last attempt ended with: {self.last_failure.error()}" if self.last_failure else ""
         attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
-        return Failure(
-            outcome=Outcome.UNKNOWN if may_be_billed else Outcome.REFUSED,
-            error_type=DeadlineExceededError,
-            message=f"the deadline of {deadline} s passed while {_PHASES[self.phase]}, after {attempts}; "
-            f"{billed}{where}{last}",
-            details={"phase": self.phase, "urls": urls},
-            cause=cause,
-        )
+        message = f"the deadline of {deadline} s passed while {_PHASES[self.phase]}, after {attempts}; "
+        message += f"{billed}{where}{last}"
+        outcome = Outcome.UNKNOWN if may_be_billed else Outcome.REFUSED
+        details = {"phase": self.phase, "urls": urls}
+        return Failure(outcome, DeadlineExceededError, message, details=details, cause=cause)

@@ -101,17 +101,9 @@ class Retry:
 def decide(
     policy: RetryPolicy, failure: Failure, failures: int, chance: float, *, throttled: bool = False
 ) -> float | None:
-    """Decide whether to try again.
+    """Seconds to wait before the next attempt, or `None` to give up.
 
-    Args:
-        policy: The caller's wishes.
-        failure: How the last attempt failed.
-        failures: Number of failures that count, including this one if it does.
-        chance: A random number from 0 to 1, to spread the waits of many orders.
-        throttled: Whether a throttle paces the attempts, so that refusals for the rate need no backoff.
-
-    Returns:
-        Seconds to wait before the next attempt, or `None` to give up.
+    `failures` is the number of those that use up attempts, and `chance`, from 0 to 1, spreads the waits of many orders.
     """
     match failure.outcome:
         case Outcome.REFUSED:
