@@ -104,7 +104,7 @@ class Exchange:
             finally:
                 await response.aclose()
         except InvalidRequestError as error:  # a file that changed since it was checked
-            return _refused(str(error), error)
+            return Failure(Outcome.REFUSED, InvalidRequestError, str(error), cause=error)
         except httpx.RequestError as error:
             said = self.auth.redact(str(error).encode(errors="backslashreplace")).decode()
             if said != str(error):  # a server repeated the key, and the errors that led to this one show it, too
@@ -112,16 +112,13 @@ class Exchange:
             # Some programs, such as Dask, pickle the causes of errors: they keep no request with its key.
             error.request = httpx.Request(request.method, request.url)
             return _unanswered(error, upload)
-        except _BodyTooLargeError as error:
-            message = f"the answer is too large: {error}"
-            cause = error.with_traceback(None)  # which would keep what was decoded
-            return Failure(Outcome.UNKNOWN, DecodeError, message, cause=cause)
         except RuntimeError as error:
             if not self.http.is_closed:
                 raise
-            return _refused("the client was closed before this order was sent", error)
+            message = "the client was closed before this order was sent"
+            return Failure(Outcome.REFUSED, InvalidRequestError, message, cause=error)
 
-    async def _read(self, response: httpx.Response, max_images: int, *, to_disk: bool) -> HTTPAnswer:
+    async def _read(self, response: httpx.Response, max_images: int, *, to_disk: bool) -> HTTPAnswer | Failure:
         # Servers repeat what they were sent, the key included.
         headers = {
             name: self.auth.redact(each.encode()).decode()[:_MAX_HEADER] for name, each in response.headers.items()
@@ -136,7 +133,8 @@ class Exchange:
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > limit:
-                        raise _BodyTooLargeError(f"more than {limit:,} bytes")
+                        message = f"the answer is too large: more than {limit:,} bytes"
+                        return Failure(Outcome.UNKNOWN, DecodeError, message)
             except httpx.RequestError as error:
                 cut = error
         left, payloads = cut_images(body)
@@ -144,7 +142,8 @@ class Exchange:
             del body, left, payloads  # which the error's traceback would keep
             raise cut  # unless it brought a complete image before that
         if len(left) > MAX_LEFT_BYTES:
-            raise _BodyTooLargeError(f"more than {MAX_LEFT_BYTES:,} bytes beside images")
+            message = f"the answer is too large: more than {MAX_LEFT_BYTES:,} bytes beside images"
+            return Failure(Outcome.UNKNOWN, DecodeError, message)
         shown = self.auth.redact(bytes(left[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, shown, parsed(left), payloads)
 
@@ -152,13 +151,16 @@ class Exchange:
 def _unanswered(error: httpx.RequestError, upload: UploadStream | None) -> Failure:
     """What it means that no complete answer came."""
     if isinstance(error, _NOT_SENT):
-        return _not_sent(f"not sent, no connection to {error.request.url.netloc.decode()}: {describe(error)}", error)
+        message = f"not sent, no connection to {error.request.url.netloc.decode()}: {describe(error)}"
+        return Failure(Outcome.NOT_SENT, ConnectionFailedError, message, cause=error)
     if isinstance(error, _INVALID):
-        return _refused(f"the request cannot be sent: {describe(error)}", error)
+        message = f"the request cannot be sent: {describe(error)}"
+        return Failure(Outcome.REFUSED, InvalidRequestError, message, cause=error)
     if upload is not None and upload.error is not None:
-        return _refused(str(upload.error), upload.error)
+        return Failure(Outcome.REFUSED, InvalidRequestError, str(upload.error), cause=upload.error)
     if upload is not None and not upload.sent_whole:
-        return _not_sent(f"the upload broke off: {describe(error)}", error)
+        message = f"the upload broke off: {describe(error)}"
+        return Failure(Outcome.NOT_SENT, ConnectionFailedError, message, cause=error)
     message = (
         f"sent, but no complete answer came: {describe(error)}. It may have been billed, so it is not sent again; the "
         "provider's log (aimlapi-images logs, client.logs()) lists it under this order"
@@ -171,15 +173,3 @@ def describe(error: Exception) -> str:
     message = shorten(str(error)) or next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "")
     hint = _CERTIFICATE_HINT if "CERTIFICATE_VERIFY_FAILED" in message else ""
     return f"{type(error).__name__}: {message}".rstrip(": .") + hint
-
-
-def _not_sent(message: str, cause: Exception) -> Failure:
-    return Failure(Outcome.NOT_SENT, ConnectionFailedError, message, cause=cause)
-
-
-def _refused(message: str, cause: Exception) -> Failure:
-    return Failure(Outcome.REFUSED, InvalidRequestError, message, cause=cause)
-
-
-class _BodyTooLargeError(Exception):
-    """A body exceeds a limit."""
