@@ -55,8 +55,8 @@ def _valid(tests: str) -> str:
     file: Any = ("a.png", data.getvalue(), "image/png")
     given = {"model": "openai/gpt-image-1-5", "image": file, "mask": file}
     known = {
-        "generate": schema.generation_request()["properties"],
-        "edit": {**schema.edit_request()["properties"], **given},
+        "generate": schema.request("generations")["properties"],
+        "edit": {**schema.request("edits")["properties"], **given},
     }
     tree = ast.parse(tests)
     for node in ast.walk(tree):

@@ -98,7 +98,7 @@ def _checked(request: Callable[[Any, str], dict[str, Any]]) -> Callable[[Any, st
     def check(order: Any, request_id: str) -> dict[str, Any]:
         """The request of an order, if the document allows its body. Fields that the document lacks pass."""
         sent = request(order, request_id)
-        described = schema.known_models() if "json" in sent else schema.edit_models()
+        described = schema.models("generations") if "json" in sent else schema.models("edits")
         body = dict(sent["json"] if "json" in sent else sent["data"])
         files = [name for name, _ in sent.get("files", ())]
         body |= {name: [""] * files.count(name) if name.endswith("[]") else "" for name in files}

@@ -47,7 +47,7 @@ def test_public_names_exist_and_others_do_not() -> None:
 
 
 def test_types_of_fields_have_the_schemas_values() -> None:
-    assert get_args(aimlapi_images.Size) == tuple(schema.generation_request()["properties"]["size"]["enum"])
+    assert get_args(aimlapi_images.Size) == tuple(schema.request("generations")["properties"]["size"]["enum"])
     for name in aimlapi_images._VALUES:
         assert getattr(aimlapi_images, name) is getattr(aimlapi_rest.fields, name)
 

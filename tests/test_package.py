@@ -110,16 +110,16 @@ def test_the_typed_options_are_the_keyword_arguments(method: Any, options: Any) 
 
 def test_edit_has_an_argument_for_every_field_of_its_schema() -> None:
     arguments = set(inspect.signature(ImageClient.edit).parameters) - {"image", "mask"} - set(NO_FIELDS)
-    fields = set(schema.edit_request()["properties"])
+    fields = set(schema.request("edits")["properties"])
 
     assert arguments == fields - {"n"}, f"ImageClient.edit and the schema differ in {arguments ^ (fields - {'n'})}"
 
 
 def test_default_values_match_the_schema() -> None:
     default = inspect.signature(ImageClient.generate).parameters["model"].default
-    fields = schema.generation_request()["properties"]
+    fields = schema.request("generations")["properties"]
 
-    assert default in schema.known_models()
+    assert default in schema.models("generations")
     assert fields["output_format"]["x-api-default"] == orders._DEFAULT_FORMAT
 
 

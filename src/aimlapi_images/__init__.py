@@ -5,8 +5,6 @@ async with ImageClient() as client:
     await image.save("trex")
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from aimlapi_images.about import loader

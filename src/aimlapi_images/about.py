@@ -1,8 +1,5 @@
 """The version of this package, how to install its extras, and how its folders load their public names."""
 
-from __future__ import annotations
-
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -17,19 +14,11 @@ def needs_extra(what: str, extra: str) -> str:
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package, for public names that load when they are first used.
-
-    Args:
-        package: The package's name.
-        homes: The module of each public name; with a dot in front, a module of the package.
-    """
+    """The `__getattr__` of a package, for public names that load from the modules in `homes` when first used."""
 
     def load(name: str) -> Any:
-        """Load a public name."""
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name], package), name)
-        setattr(sys.modules[package], name, value)
-        return value
+        return getattr(import_module(homes[name], package), name)
 
     return load

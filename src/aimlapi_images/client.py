@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import httpx
@@ -99,17 +97,9 @@ class ImageClient:
         config.optional(config.instance_of(httpx.AsyncBaseTransport))("download_transport", download_transport)
         self._max_concurrency = max_concurrency
         self._default_deadline = deadline
-        self._http = HTTPClients(
-            api_key=api_key,
-            base_url=base_url,
-            timeout=timeout,
-            keepalive=keepalive,
-            transport=transport,
-            download_transport=download_transport,
-            headers=headers,
-        )
+        self._http = HTTPClients(api_key, base_url, timeout, keepalive, transport, download_transport, headers)
+        schema.load()
         self._threads = Threads()
-        self._loading = asyncio.Lock()
         self._retry = Retry(retry)
         self._ledger = Ledger(budget)
         bodies = BodySlots(self._threads)
@@ -119,11 +109,9 @@ class ImageClient:
             exchange=exchange,
             downloader=Downloader(self._http.downloads, self._http.base_url, max_concurrency, bodies),
             throttle=Throttle(retry, max_concurrency, requests_per_minute, self._ledger),
-            ledger=self._ledger,
             retry=self._retry,
             log=LogLookup(self._account, self._retry),
             observer=observer,
-            threads=self._threads,
         )
 
     async def generate(
@@ -184,7 +172,7 @@ class ImageClient:
             DownloadError: The image is paid for, but its URL could not be fetched.
             NotSavedError: The image is paid for, but could not be written to `to`. It is in the error.
         """
-        await self._ready()
+        self._http.check_usable()
         parameters = {
             "size": size,
             "quality": quality,
@@ -242,7 +230,7 @@ class ImageClient:
             InvalidRequestError: The request, an image or the mask is invalid, or a file changed after it was
                 checked. Nothing was billed.
         """
-        await self._ready()
+        self._http.check_usable()
         parameters = {
             "size": size,
             "quality": quality,
@@ -284,7 +272,7 @@ class ImageClient:
             DecodeError: What it returned is not an image.
             NotSavedError: The image could not be written to `to`. It is in the error.
         """
-        await self._ready()
+        self._http.check_usable()
         new = new_fetch(url, to=to, overwrite=overwrite)
         return await self._pipeline.fetch(url, new, self._deadline(deadline))
 
@@ -353,13 +341,6 @@ class ImageClient:
             read += len(page.entries)
             more = page.has_more and bool(page.entries)
 
-    async def _ready(self) -> None:
-        """Check that the client may be used, and load the schema before the first order."""
-        self._http.check_usable()
-        async with self._loading:  # in the order of the calls
-            if not schema.is_loaded():
-                await self._threads.run(schema.load)
-
     def _deadline(self, deadline: float | None) -> float | None:
         config.optional(config.positive)("deadline", deadline)
         return self._default_deadline if deadline is None else deadline
@@ -371,9 +352,7 @@ class ImageClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

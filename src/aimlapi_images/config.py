@@ -1,7 +1,5 @@
 """Client defaults, environment variables and argument validation."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -92,32 +90,26 @@ def timeouts(timeout: float | httpx.Timeout) -> httpx.Timeout:
 
 
 def positive(name: str, value: Any) -> None:
-    """Require a finite number greater than 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InvalidRequestError(f"{name} must be a number greater than 0, not {value!r}")
 
 
 def not_negative(name: str, value: Any) -> None:
-    """Require a finite number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise InvalidRequestError(f"{name} must be a number, 0 or more, not {value!r}")
 
 
 def whole_number(name: str, value: Any, *, at_least: int = 1) -> None:
-    """Require an integer, `at_least` or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
 
 
 def function(name: str, value: Any) -> None:
-    """Require a function. Whether it is async shows when it is called."""
-    if not callable(value):
+    if not callable(value):  # whether it is async shows when it is called
         raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
 
 
 def instance_of(kind: type) -> Callable[[str, Any], None]:
-    """Require an instance of a class of this package."""
-
     def check(name: str, value: Any) -> None:
         if not isinstance(value, kind):
             article = "an" if kind.__name__[0] in "AEIO" else "a"
@@ -127,8 +119,6 @@ def instance_of(kind: type) -> Callable[[str, Any], None]:
 
 
 def one_of(*choices: str) -> Callable[[str, Any], None]:
-    """Require one of a few strings."""
-
     def check(name: str, value: Any) -> None:
         if value not in choices:
             raise InvalidRequestError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")

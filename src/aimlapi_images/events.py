@@ -1,7 +1,5 @@
 """What an observer is told: one event for each step of an order, also logged in one line each."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable

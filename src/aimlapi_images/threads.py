@@ -1,7 +1,5 @@
 """The client's own thread pool for blocking work."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Threads:
-    """A few threads for files, image checks and schema loading.
+    """A few threads for files and image checks.
 
     asyncio's default executor is not used: an application may keep all of its threads busy, and an order would
     then outlive its deadline. The threads end when this object is no longer referred to.

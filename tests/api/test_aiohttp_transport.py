@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from aimlapi_images import ImageClient, RetryPolicy, aiohttp_transport, errors
-from aimlapi_images.api.aiohttp_transport import _ERRORS, EnvironmentProxies
+from aimlapi_images.api.aiohttp_transport import _ERRORS
 from conftest import KEY, PIXEL, PIXEL_ANSWER
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -436,9 +436,8 @@ def test_which_proxy_is_for_a_url(
         monkeypatch.delenv(name.lower(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    proxies = EnvironmentProxies()
+    proxy = aiohttp_transport()._find_proxy(httpx.URL(url))
 
-    proxy = proxies.find(httpx.URL(url))
     assert expected == (proxy and str(proxy.url))
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from aimlapi_images import ImageClient, RetryPolicy, errors
-from aimlapi_images.api.ssrf import ConnectionGuard, UntrustedURLError, is_public
+from aimlapi_images.api.ssrf import UntrustedURLError, guarded, is_public
 from conftest import KEY, PIXEL, Script, scripted
 
 ADDRESSES = [
@@ -122,7 +122,7 @@ async def test_a_proxy_may_be_where_it_likes(listener: tuple[int, list[bytes]]) 
     port, received = listener
     async with httpx.AsyncClient(proxy=f"http://127.0.0.1:{port}") as http:
         with pytest.raises(httpx.TransportError):
-            await http.get("https://cdn.example/a.png", extensions={"trace": ConnectionGuard("cdn.example")})
+            await http.get("https://cdn.example/a.png", extensions=guarded(httpx.URL("https://cdn.example/")))
 
     assert received[0].startswith(b"CONNECT cdn.example:443 ")
 
@@ -131,7 +131,7 @@ async def test_without_the_guard_the_same_connection_is_made(listener: tuple[int
     port, received = listener
     async with httpx.AsyncClient() as http:
         with pytest.raises(UntrustedURLError):
-            await http.get(f"http://localhost:{port}/", extensions={"trace": ConnectionGuard("localhost")})
+            await http.get(f"http://localhost:{port}/", extensions=guarded(httpx.URL("http://localhost/")))
         with pytest.raises(httpx.TransportError):
             await http.get(f"http://localhost:{port}/")
 

@@ -159,7 +159,7 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
 
     words = " ".join(out.split())
     assert code == 0
-    for name, field in schema.generation_request()["properties"].items():
+    for name, field in schema.request("generations")["properties"].items():
         assert f"--{name.replace('_', '-')}" in words or name == "prompt"
         if "enum" in field and name != "model":
             assert f"[{'|'.join(map(str, field['enum']))}]" in words

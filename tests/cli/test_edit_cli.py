@@ -136,7 +136,7 @@ def test_every_field_of_the_schema_is_an_option(capsys: pytest.CaptureFixture[st
 
     words = " ".join(out.split())
     assert code == 0
-    for name in set(schema.edit_request()["properties"]):
+    for name in set(schema.request("edits")["properties"]):
         assert f"--{name.replace('_', '-')}" in words
     assert "--mask-box X,Y,W,H" in words
     assert "IMAGE..." in words

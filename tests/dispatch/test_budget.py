@@ -212,7 +212,6 @@ def test_a_waiting_order_can_be_cancelled_and_the_others_go_on() -> None:
 
     async def main() -> list[Any]:
         async with ImageClient(KEY, transport=server.transport, budget=Budget(usd=1)) as client:
-            await client._ready()  # a thread, for which virtual time does not wait
             tasks = [asyncio.create_task(client.generate("x")) for _ in range(4)]
             await asyncio.sleep(5)
             tasks[1].cancel()

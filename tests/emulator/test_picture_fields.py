@@ -71,7 +71,7 @@ def test_a_model_without_common_fields_gets_a_picture_and_a_price() -> None:
 
 
 def test_a_given_size_overrides_the_default_of_another_field() -> None:
-    described = schema.generation_request()
+    described = schema.request("generations")
 
     assert "size" not in _with_defaults({"aspect_ratio": "16:9"}, described)
     assert _with_defaults({}, described)["size"] == "1024x1024"

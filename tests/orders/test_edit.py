@@ -95,7 +95,7 @@ async def test_only_masks_need_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_limits_come_from_the_schema() -> None:
     assert schema.edit_files("image[]") == schema.FileRules(16, 49_999_999, ("png", "jpeg", "webp"))
     assert schema.edit_files("mask") == schema.FileRules(1, 3_999_999, ("png",))
-    assert schema.edit_models() == (MODEL,)
+    assert schema.models("edits") == (MODEL,)
 
 
 # ---- What a server receives

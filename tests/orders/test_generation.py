@@ -53,9 +53,9 @@ def test_an_extra_body_is_sent_unchecked() -> None:
 
 
 def test_a_required_field_in_an_extra_body_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = {**schema.generation_request(), "required": ["model", "prompt", "size", "quality"]}
+    request = {**schema.request("generations"), "required": ["model", "prompt", "size", "quality"]}
     monkeypatch.setattr(schema, "_read", {"generations": [request], "request_id": {}}.get)
-    for cached in (schema.generation_request, schema.known_models, schema._validator):
+    for cached in (schema.request, schema.models, schema._validator):
         cached.cache_clear()
         monkeypatch.setattr(schema, cached.__name__, cached.__wrapped__)
 

@@ -19,7 +19,7 @@ from conftest import ROOT
 LOAD = """
 import sys
 from aimlapi_images.orders import schema
-assert "output_compression" in schema.generation_request()["properties"]
+assert "output_compression" in schema.request("generations")["properties"]
 assert schema.edit_files("mask").formats == ("png",)
 assert "httpx" not in sys.modules
 assert schema.request_id_problems("a b")
@@ -96,6 +96,6 @@ def test_long_values_never_appear_in_a_message(rules: dict[str, Any]) -> None:
 
 
 def test_whole_floats_are_no_integers() -> None:
-    (problem,) = schema.edit_problems({"model": schema.edit_models()[0], "prompt": "x", "n": 1.0})
+    (problem,) = schema.problems("edits", {"model": schema.models("edits")[0], "prompt": "x", "n": 1.0})
 
     assert problem.text == "n must be a whole number, not 1.0"

@@ -1,7 +1,5 @@
 """The account's balance and the provider's log. Reading them costs nothing, so every failure is safe to retry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -28,12 +26,10 @@ class Account:
     exchange: Exchange
 
     async def balance(self) -> Balance | Failure:
-        """Read `GET /v2/billing`."""
         document = await self._get(get_billing._get_kwargs())
         return document if isinstance(document, Failure) else read_balance(document)
 
     async def logs(self, **query: Any) -> LogPage | Failure:
-        """Read one page of `GET /v2/logs`. The arguments are those of `ImageClient.logs`."""
         document = await self._get(get_logs._get_kwargs(**_log_parameters(**query)))
         return document if isinstance(document, Failure) else read_log_page(document)
 

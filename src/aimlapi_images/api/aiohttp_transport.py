@@ -4,8 +4,6 @@ Not httpx-aiohttp: it reports a connection that breaks after the request was sen
 order would be sent, and billed, twice. It also keeps cookies, rewrites signed URLs, and limits connections to 100.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl
@@ -43,9 +41,6 @@ _ERRORS: Final[list[tuple[type[BaseException], type[httpx.TransportError]]]] = [
     (aiohttp.SocketTimeoutError, httpx.ReadTimeout),
     (TimeoutError, httpx.WriteTimeout),
     (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
-    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
 ]
 
 # Checks each address that the running task is about to connect to.
@@ -54,7 +49,7 @@ _check_address: ContextVar[Callable[[str], None] | None] = ContextVar("check_add
 
 def aiohttp_transport(
     *, verify: ssl.SSLContext | None = None, keepalive: float = KEEPALIVE_SECONDS
-) -> AiohttpTransport:
+) -> "AiohttpTransport":
     """Make a transport over aiohttp: `ImageClient(transport=aiohttp_transport())`.
 
     Proxies, certificates and timeouts work as without it. It belongs to one client, which closes it.
@@ -76,14 +71,20 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def __init__(self, verify: ssl.SSLContext, keepalive: float) -> None:
         self._verify = verify
         self._keepalive = keepalive
-        self._proxies = EnvironmentProxies()
         self._session: aiohttp.ClientSession | None = None
+        # Not aiohttp's own `trust_env`, which also sends passwords from `.netrc`.
+        self._environment = getproxies()
+        self._proxies = {
+            scheme: _proxy(f"{scheme.upper()}_PROXY", address)
+            for scheme in ("http", "https", "all")
+            if (address := self._environment.get(scheme))
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         session = self._session
         if session is None:
             session = self._session = self._new_session()  # not earlier: it belongs to the running loop
-        proxy = self._proxies.find(request.url)
+        proxy = self._find_proxy(request.url)
         # What lies behind a proxy is the proxy's to decide.
         _check_address.set(None if proxy else request.extensions.get("check_address"))
         timeout = request.extensions.get("timeout", {})
@@ -111,8 +112,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
 
+    def _find_proxy(self, url: httpx.URL) -> httpx.Proxy | None:
+        host = url.host if url.port is None or ":" in url.host else f"{url.host}:{url.port}"
+        if proxy_bypass_environment(host, self._environment):
+            return None
+        return self._proxies.get(url.scheme) or self._proxies.get("all")
+
     async def aclose(self) -> None:
-        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -129,28 +135,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_field_size=_MAX_HEADER_BYTES,
             read_bufsize=_AHEAD_BYTES,
         )
-
-
-class EnvironmentProxies:
-    """The proxies in `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` when the transport is made.
-
-    aiohttp's own `trust_env` is not used, as it also sends passwords from `.netrc`.
-    """
-
-    def __init__(self) -> None:
-        self._environment = getproxies()
-        self._proxies = {
-            scheme: _proxy(f"{scheme.upper()}_PROXY", address)
-            for scheme in ("http", "https", "all")
-            if (address := self._environment.get(scheme))
-        }
-
-    def find(self, url: httpx.URL) -> httpx.Proxy | None:
-        """Return the proxy for a URL, or `None` to connect directly."""
-        host = url.host if url.port is None or ":" in url.host else f"{url.host}:{url.port}"
-        if proxy_bypass_environment(host, self._environment):
-            return None
-        return self._proxies.get(url.scheme) or self._proxies.get("all")
 
 
 def _proxy(variable: str, address: str) -> httpx.Proxy:
@@ -211,8 +195,6 @@ def _body(
 
 
 class _ResponseStream(httpx.AsyncByteStream):
-    """A response's body."""
-
     def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response = response
         self._request = request

@@ -1,7 +1,5 @@
 """The API key, and the one origin that it is sent to."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Generator
 from typing import Final, Never
@@ -17,7 +15,14 @@ class BearerAuth(httpx.Auth):
     def __init__(self, api_key: str, base_url: httpx.URL) -> None:
         self._secret = api_key
         self._origin = origin(base_url)
-        self._pattern = _spellings(api_key)
+        # Each character may be written as in `/`, `\/`, `\u002f` or `%2F`. A few backslashes, since a log doubles them:
+        # any number of them would take long to search for.
+        self._pattern = re.compile(
+            b"".join(
+                rb"(?:\\{0,4}(?:%b|u(?i:%04x))|%%(?i:%02x))" % (re.escape(bytes([each])), each, each)
+                for each in api_key.encode("ascii")
+            )
+        )
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         if origin(request.url) == self._origin:
@@ -32,9 +37,6 @@ class BearerAuth(httpx.Auth):
             return text  # not a real key, and likely to be part of other words
         return self._pattern.sub(b"[API key]", text)
 
-    def __repr__(self) -> str:
-        return "BearerAuth([API key])"
-
     def __reduce__(self) -> Never:
         raise TypeError("a client holds an API key and open connections, and cannot be pickled: make one per process")
 
@@ -42,14 +44,3 @@ class BearerAuth(httpx.Auth):
 def origin(url: httpx.URL) -> tuple[str, str, int | None]:
     """Scheme, host and port: what decides whether two URLs belong to one server."""
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _spellings(secret: str) -> re.Pattern[bytes]:
-    r"""Match a secret whose characters may each be written as `/`, `\/`, `\u002f` or `%2F`."""
-    # A few backslashes, since a log doubles them. Any number of them would take long to search for.
-    return re.compile(
-        b"".join(
-            rb"(?:\\{0,4}(?:%b|u(?i:%04x))|%%(?i:%02x))" % (re.escape(bytes([each])), each, each)
-            for each in secret.encode("ascii")
-        )
-    )

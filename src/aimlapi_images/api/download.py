@@ -1,7 +1,5 @@
 """Download image URLs, with size limits and without the key."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 from typing import Any, Final
@@ -12,12 +10,13 @@ from aimlapi_images.api.auth import origin
 from aimlapi_images.api.exchange import BodySlots, describe
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
-from aimlapi_images.api.ssrf import UntrustedURLError, guarded, is_loopback
+from aimlapi_images.api.ssrf import UntrustedURLError, guarded
 from aimlapi_images.errors import DownloadError
 from aimlapi_images.media.formats import IncompleteImageError, Payload
 from aimlapi_images.media.json_values import shorten, shorten_url
 
 MAX_IMAGE_BYTES: Final = 64 * 2**20
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 MAX_REDIRECTS: Final = 10  # as long as the chains of CDNs get; each hop is checked
 
 # The API itself named the URL, so soon after a generation these mean "not there yet".
@@ -25,21 +24,17 @@ _TRANSIENT: Final = (202, 403, 404, 408, 425, 429)
 
 
 class Downloader:
-    """Fetches generated images.
+    """Fetches generated images, `max_concurrency` at a time: the throttle limits generations only.
 
-    Args:
-        http: A client that sends neither the key nor cookies.
-        api_url: The API's address. Images at the same origin may come over plain HTTP. An API on this machine, such as
-            the emulator, may also name other ports of it, but no redirect leads there.
-        max_concurrency: Number of downloads at a time: the throttle limits generations only.
-        bodies: Limits concurrent body reads.
+    Images at the API's own origin may come over plain HTTP. An API on this machine, such as the emulator, may also name
+    other ports of it, but no redirect leads there.
     """
 
     def __init__(self, http: httpx.AsyncClient, api_url: httpx.URL, max_concurrency: int, bodies: BodySlots) -> None:
         self._bodies = bodies
         self._http = http
         self._api_origin = origin(api_url)
-        self._this_machine = api_url.host if api_url.scheme == "http" and is_loopback(api_url.host) else None
+        self._this_machine = api_url.host if api_url.scheme == "http" and api_url.host in _LOOPBACK else None
         self._slots = asyncio.Semaphore(max_concurrency)
 
     async def fetch(self, url: str, *, to_disk: bool) -> Payload | Failure:

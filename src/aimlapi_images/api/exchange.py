@@ -1,7 +1,5 @@
 """One HTTP exchange with the API: send a request, read the answer and decode its images."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -91,10 +89,7 @@ class Exchange:
     async def __call__(
         self, request: httpx.Request, max_images: int = 0, *, to_disk: bool = False
     ) -> HTTPAnswer | Failure:
-        """Send one request and read its answer, whatever the status.
-
-        Its size limit grows with `max_images`. `to_disk` says that its images are to be written.
-        """
+        """Send one request and read its answer, whatever the status. `to_disk`: its images are to be written."""
         read_in_threads(request, self.threads)
         upload = request.stream if isinstance(request.stream, UploadStream) else None
         try:

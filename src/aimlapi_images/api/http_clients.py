@@ -1,7 +1,5 @@
 """The two HTTP clients of an `ImageClient`: one for the API, and one without the key for image hosts."""
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import os
@@ -28,21 +26,13 @@ _OF_ONE_BODY: Final = ("content-length", "transfer-encoding")
 
 
 class HTTPClients:
-    """Both clients, and whether they may be used. The arguments are those of `ImageClient`.
+    """Both clients, and whether they may be used. The arguments and errors are those of `ImageClient`.
 
-    Attributes:
-        base_url: The API's address.
-        auth: The key, bound to that address.
-        api: The client for the API. The key is not in it, but comes with each request.
-        downloads: The client for image hosts.
-
-    Raises:
-        InvalidRequestError: There is no key, or an argument or environment variable is invalid.
+    The key is not in `api`, but comes with each request.
     """
 
     def __init__(
         self,
-        *,
         api_key: str | None,
         base_url: str | None,
         timeout: float | httpx.Timeout,
@@ -56,6 +46,7 @@ class HTTPClients:
         warn_if_unencrypted(self.base_url, stacklevel=3)
         options: dict[str, Any] = {
             "timeout": timeouts(timeout),
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # an answer must not change the next request
             # The throttle queues requests, not the pool. Its cost grows with the square of idle connections.
             "limits": httpx.Limits(
                 max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=keepalive
@@ -66,8 +57,8 @@ class HTTPClients:
             options["verify"] = ssl_context()
         headers = {**agent, **_checked(headers)}
         try:
-            self.api = _client(base_url=self.base_url, transport=transport, headers=headers, **options)
-            self.downloads = _client(transport=download_transport or transport, headers=agent, **options)
+            self.api = httpx.AsyncClient(base_url=self.base_url, transport=transport, headers=headers, **options)
+            self.downloads = httpx.AsyncClient(transport=download_transport or transport, headers=agent, **options)
         except (ValueError, ImportError, httpx.InvalidURL, IndexError) as error:
             # Other errors may contain a part of the proxy's password.
             reason = error if isinstance(error, ImportError) or type(error) is ValueError else "it is not a valid URL"
@@ -84,7 +75,6 @@ class HTTPClients:
         self._loop = loop
 
     async def aclose(self) -> None:
-        """Close both."""
         await self.api.aclose()
         await self.downloads.aclose()
 
@@ -114,11 +104,6 @@ def warn_if_unencrypted(base_url: httpx.URL, *, stacklevel: int) -> None:
     if base_url.scheme == "http" and not private:
         message = f"the API key is sent to {host} unencrypted: use https if the server supports it"
         warnings.warn(message, stacklevel=stacklevel + 1)
-
-
-def _client(**options: Any) -> httpx.AsyncClient:
-    """A client that accepts no cookies: an answer must not change the next request."""
-    return httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])), **options)
 
 
 def _checked(headers: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -3,8 +3,6 @@
 The generated parser is not used here: it raises on statuses and bodies that real proxies send.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -56,29 +54,21 @@ _MEANINGS: Final = {
 
 @attrs.frozen
 class HTTPAnswer:
-    """A complete answer.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Headers by lower-case name.
-        body: The beginning of the body, decompressed, without image payloads.
-        document: The JSON body of a success; `None` if it is not JSON.
-        payloads: Its images, by the name that stands for each in the document.
-    """
+    """A complete answer. Its body is the beginning, decompressed, without image payloads."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # by lower-case name
     body: bytes = attrs.field(repr=lambda body: f"<{len(body):,} bytes>")
-    document: object = attrs.field(default=None, repr=False)
-    payloads: Mapping[str, Payload] = attrs.field(factory=dict, repr=False)
+    document: object = attrs.field(default=None, repr=False)  # the JSON body of a success
+    payloads: Mapping[str, Payload] = attrs.field(factory=dict, repr=False)  # by the names of images in the document
 
 
 @attrs.frozen
 class ImageAnswer:
     """A successful answer: one or more images, which cost `usage` together."""
 
-    usage: Usage
-    entries: tuple[ImageEntry, ...]
+    usage: Usage = attrs.field(factory=Usage)
+    entries: tuple[ImageEntry, ...] = ()
     inference_id: str | None = None
 
 
@@ -149,11 +139,7 @@ def _outcome(error_type: type[APIStatusError], status: int, wait: float | None, 
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
-
-    Returns:
-        Seconds to wait, 0 or more; `None` if the headers do not say, or are malformed.
-    """
+    """Seconds to wait, by `retry-after-ms`, or by `Retry-After` in seconds or as an HTTP date; `None` if malformed."""
     value, milliseconds = headers.get("retry-after", ""), headers.get("retry-after-ms")
     try:
         seconds = float(milliseconds or value) / (1000 if milliseconds else 1)

@@ -93,7 +93,7 @@ async def run_batch(
         raise InvalidRequestError("out must be a URL, such as s3://bucket/folder: the workers of a cluster write there")
     tell = progress or (lambda event: None)
     stop = stop or asyncio.Event()
-    await client._ready()
+    client._http.check_usable()
     if bucket is not None:
         await client._threads.run(restore_state, folder, bucket)
     with opened(folder) as database:

@@ -87,4 +87,4 @@ def _image(name: str, what: str) -> Path | bytes:
     return read_stdin(what, _MAX_IMAGE_BYTES) if name == STANDARD_STREAM else Path(name)
 
 
-edit.params[4:4] = field_options(schema.edit_request(), without=("model", "prompt"))
+edit.params[4:4] = field_options(schema.request("edits"), without=("model", "prompt"))

@@ -34,17 +34,17 @@ class ModelCommand(click.Command):
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
         model = ctx.meta.get(_MODEL)
-        if model is not None and model not in schema.known_models():
+        if model is not None and model not in schema.models("generations"):
             formatter.write_paragraph()
             with formatter.indentation():
                 formatter.write_text(
                     f"No schema is stored for {model}: `--field NAME=VALUE` is sent unchecked, and the "
-                    f"other options are those of {schema.known_models()[0]}."
+                    f"other options are those of {schema.models('generations')[0]}."
                 )
 
     def _fields(self, model: str | None) -> list[click.Parameter]:
         taken = ["prompt", *schema.STREAMING, *(param.name or "" for param in self.params)]
-        return field_options(schema.generation_request(model), without=taken)
+        return field_options(schema.request("generations", model), without=taken)
 
 
 @click.command(cls=ModelCommand)

@@ -1,7 +1,5 @@
 """What a client may spend, has spent, and is about to spend."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable
 
@@ -50,15 +48,10 @@ class Budget:
 
 @attrs.define
 class Ledger:
-    """What has been spent, what is being spent, and what one order of a kind costs.
-
-    Attributes:
-        budget: The limit; none if `None`.
-        spending: What was spent, as far as the API said.
-    """
+    """What has been spent, what is being spent, and what one order of a kind costs."""
 
     budget: Budget | None = None
-    spending: Spending = attrs.field(factory=Spending, init=False)
+    spending: Spending = attrs.field(factory=Spending, init=False)  # as far as the API said
     # The budget counts attempts that may have been billed at the price of their kind.
     _spent: float = attrs.field(default=0.0, init=False)
     _prices: dict[Hashable, float | None] = attrs.field(factory=dict, init=False)
@@ -91,16 +84,13 @@ class Ledger:
         return self._spent + committed + price <= self.budget.limit_usd + _ROUNDING
 
     def sent(self, kind: Hashable) -> None:
-        """An attempt is in flight."""
         self._in_flight[kind] += 1
 
     def came_back(self, kind: Hashable) -> None:
-        """An attempt has ended."""
         self._in_flight[kind] -= 1
         self._in_flight += Counter()  # drops zeros
 
     def charge(self, kind: Hashable, usage: Usage) -> None:
-        """An order was answered, and is paid for."""
         self.spending = self.spending.with_order(usage)
         if usage.usd_spent is None:
             self._prices.setdefault(kind, None)

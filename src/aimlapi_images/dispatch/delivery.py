@@ -1,10 +1,10 @@
-"""From the API's answer to finished images: download what came as a URL, write the files, report what is missing."""
-
-from __future__ import annotations
+"""One order on its way: how far it has come, and from the API's answer to finished images."""
 
 import asyncio
+import secrets
 import time
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -12,7 +12,9 @@ from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import ImageAnswer
 from aimlapi_images.dispatch.retry import Retry
-from aimlapi_images.errors import DecodeError, ImageError, NotSavedError
+from aimlapi_images.dispatch.throttle import Ticket
+from aimlapi_images.errors import DeadlineExceededError, DecodeError, ImageError, NotSavedError
+from aimlapi_images.events import Observer
 from aimlapi_images.media.files import free_number, write_whole
 from aimlapi_images.media.formats import ImageFormat, Payload, with_extension
 from aimlapi_images.media.image_finder import ImageEntry
@@ -21,16 +23,37 @@ from aimlapi_images.models import GeneratedImage, Usage
 from aimlapi_images.orders.order import Order
 from aimlapi_images.threads import Threads
 
+_PHASES: Final = {
+    "queue": "waiting for its turn",
+    "request": "waiting for the API's answer",
+    "backoff": "waiting before another attempt",
+    "log": "waiting for the provider's log",
+    "observer": "waiting for the observer",
+    "download": "downloading",
+}
+
 
 @attrs.define
 class Delivery:
-    """The images of one answer."""
+    """How far an order has come, and the images of its answer."""
 
     order: Order
-    answer: ImageAnswer
-    attempts: int
-    started: float  # by the monotonic clock, in seconds
+    observers: tuple[Observer | None, ...] = ()
+    ticket: Ticket = (0, None)  # its place in the queue
+    phase: str = "queue"  # as in `DeadlineExceededError`
+    answer: ImageAnswer = attrs.field(factory=ImageAnswer)  # once it has images, the order is paid for
+    started: float = attrs.field(factory=time.monotonic)  # in seconds
+    # So that an order id that is used again, in this run or another, is never settled by an earlier attempt's log row.
+    nonce: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    attempts: int = 0  # how many times it was sent
+    last_failure: Failure | None = None
+    may_be_billed: bool = False  # because of an attempt that failed
+    observer_error: Exception | None = None  # why the observer could not be told about a paid image
     _downloads: dict[int, Payload | Failure] = attrs.field(factory=dict, init=False)
+
+    @property
+    def paid(self) -> bool:
+        return bool(self.answer.entries)
 
     @property
     def missing_urls(self) -> tuple[str, ...]:
@@ -40,6 +63,20 @@ class Delivery:
     def _urls(self) -> list[tuple[int, str]]:
         entries = enumerate(self.answer.entries, 1)
         return [(number, entry.url) for number, entry in entries if entry.payload is None and entry.url]
+
+    def deadline_failure(self, deadline: float | None, cause: BaseException) -> Failure:
+        """The failure that says where the order was when its deadline, in seconds, passed."""
+        urls = self.missing_urls
+        may_be_billed = self.paid or self.may_be_billed or self.phase in ("request", "log")
+        billed = "it is billed" if self.paid else "it may be billed" if may_be_billed else "it is not billed"
+        where = f", and its image URLs are {', '.join(map(shorten_url, urls))}" if urls else ""
+        last = f"; the last attempt ended with: {self.last_failure.error()}" if self.last_failure else ""
+        attempts = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
+        message = f"the deadline of {deadline} s passed while {_PHASES[self.phase]}, after {attempts}; "
+        message += f"{billed}{where}{last}"
+        outcome = Outcome.UNKNOWN if may_be_billed else Outcome.REFUSED
+        details = {"phase": self.phase, "urls": urls}
+        return Failure(outcome, DeadlineExceededError, message, details=details, cause=cause)
 
     async def fetch(self, downloader: Downloader, retry: Retry) -> None:
         """Fetch the images that came as URLs. If this is cancelled, complete ones are kept."""
@@ -66,9 +103,8 @@ class Delivery:
     async def finish(self, threads: Threads, late: Failure | None = None) -> GeneratedImage:
         """Write each image, if the order has a path. Returns the first image, with the others in it.
 
-        Raises:
-            ImageError: `late` (the deadline passed), or the first problem with an image. The error has all images that
-                are complete, and the URLs of those that are missing.
+        The error is `late` (the deadline passed), or the first problem with an image. It has all images that are
+        complete, and the URLs of those that are missing.
         """
         seconds = time.monotonic() - self.started
         images: list[GeneratedImage] = []
@@ -81,6 +117,7 @@ class Delivery:
                 failures.append(result)
         if failures:
             raise self._error(failures, images)
+        self.answer, self._downloads = ImageAnswer(), {}  # not to hold their bytes while observers are told
         # The cost is that of the whole order.
         others = tuple(attrs.evolve(image, usage=Usage()) for image in images[1:])
         return attrs.evolve(images[0], others=others) if others else images[0]
@@ -103,7 +140,9 @@ class Delivery:
         try:
             path = await threads.write(self._write, self.order.to, number, payload.format, payload.data)
         except OSError as error:
-            return _not_saved(image, error, self.order.to)
+            reason = f"{error.strerror}: {error.filename or self.order.to}. It is in this error's `image`"
+            message = f"the image is generated and paid for, but could not be written: {reason}"
+            return Failure(Outcome.UNKNOWN, NotSavedError, message, details={"image": image}, cause=error)
         return attrs.evolve(image, data=None, path=self.order.as_given(path))
 
     def _write(self, to: Path, number: int, format_: ImageFormat, data: bytes) -> Path:
@@ -145,21 +184,13 @@ class Delivery:
 
 
 def usable(answer: ImageAnswer) -> ImageAnswer | Failure:
-    """Check the images that came in the answer itself.
-
-    Returns:
-        The answer, without broken payloads that have a URL beside them; or why it brought no image at all.
-    """
-    entries: list[ImageEntry] = []
-    failures: list[Failure] = []
-    for entry in answer.entries:
-        if (payload := entry.payload) is not None and payload.error:
-            if entry.url:
-                entry = attrs.evolve(entry, payload=None)
-            else:
-                failures.append(_invalid(entry, payload, answer))
-        entries.append(entry)
-    return failures[0] if len(failures) == len(entries) else attrs.evolve(answer, entries=tuple(entries))
+    """The answer without broken payloads that have a URL beside them; or why it brought no image at all."""
+    entries = tuple(
+        attrs.evolve(each, payload=None) if each.url and each.payload and each.payload.error else each
+        for each in answer.entries
+    )
+    broken = [_invalid(each, each.payload, answer) for each in entries if each.payload and each.payload.error]
+    return broken[0] if len(broken) == len(entries) else attrs.evolve(answer, entries=entries)
 
 
 def _invalid(entry: ImageEntry, payload: Payload, answer: ImageAnswer) -> Failure:
@@ -170,9 +201,3 @@ def _invalid(entry: ImageEntry, payload: Payload, answer: ImageAnswer) -> Failur
     message = f"{reason}. It is paid for, and in this error's `data`"
     details = {"data": payload.data, "url": entry.url, "inference_id": answer.inference_id}
     return Failure(Outcome.UNKNOWN, DecodeError, message, details=details, cause=payload.error)
-
-
-def _not_saved(image: GeneratedImage, error: OSError, to: Path) -> Failure:
-    reason = f"{error.strerror}: {error.filename or to}"
-    message = f"the image is generated and paid for, but could not be written: {reason}. It is in this error's `image`"
-    return Failure(Outcome.UNKNOWN, NotSavedError, message, details={"image": image}, cause=error)

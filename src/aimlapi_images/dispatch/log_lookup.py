@@ -1,7 +1,5 @@
 """Ask the provider's log what became of attempts that brought no answer."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,11 +30,7 @@ class LogLookup:
         self._next_read = 0.0
 
     async def find(self, request_id: str, sent_at: datetime) -> LogEntry | Failure | None:
-        """Wait until the log says how an attempt ended.
-
-        Returns:
-            Its entry, `None` if none appeared in time, or why the log could not be read.
-        """
+        """Wait for the log's entry of an attempt that has ended; `None` if none appeared in time."""
         clock = asyncio.get_running_loop().time
         self._waiting[request_id] = sent_at
         try:

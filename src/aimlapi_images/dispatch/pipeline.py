@@ -12,8 +12,6 @@ In step 3, `cut_images` makes a `Payload` of each base64, which holds the image'
 Step 7 checks that the image is complete, and writes it: to a temporary file first, which then gets the image's name.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,17 +27,14 @@ from aimlapi_images.api.download import Downloader
 from aimlapi_images.api.exchange import Exchange
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import ImageAnswer, read_image_answer
-from aimlapi_images.dispatch.budget import Ledger
 from aimlapi_images.dispatch.delivery import Delivery, usable
 from aimlapi_images.dispatch.log_lookup import LogLookup
-from aimlapi_images.dispatch.progress import Progress
 from aimlapi_images.dispatch.retry import Retry
 from aimlapi_images.dispatch.throttle import Throttle
 from aimlapi_images.errors import ImageError, InvalidRequestError, NotSavedError
 from aimlapi_images.media.image_finder import ImageEntry
-from aimlapi_images.models import GeneratedImage, Usage
+from aimlapi_images.models import GeneratedImage
 from aimlapi_images.orders.order import Order, images_expected
-from aimlapi_images.threads import Threads
 
 
 @attrs.define
@@ -49,11 +44,9 @@ class Pipeline:
     exchange: Exchange
     downloader: Downloader
     throttle: Throttle
-    ledger: Ledger
     retry: Retry
     log: LogLookup
     observer: events.Observer | None
-    threads: Threads
     _targets: set[Path | None] = attrs.field(factory=set, init=False)
 
     async def run(
@@ -66,136 +59,117 @@ class Pipeline:
     ) -> GeneratedImage | None:
         """Send a valid order until it is answered, fetch its images, and write them to `order.to`.
 
-        Args:
-            order: The order.
-            deadline: Seconds for steps 2 to 6. Images that have arrived by then are still written.
-            observer: Told of this order's events before the client's own observer is.
-            fetch: Whether step 6 is done. If not, and an image came as a URL, `Generated` tells it.
-
-        Returns:
-            The image, or `None` if it is not fetched.
-
-        Raises:
-            ImageError: Exactly one, which says what went wrong and whether it may cost anything.
+        The deadline is in seconds, for steps 2 to 6: images that have arrived by then are still written. The observer
+        is told of this order's events before the client's own one is. Without `fetch`, step 6 is left out: for an
+        image that came as a URL, which `Generated` tells, the result is `None`.
         """
-        progress = Progress(order, (observer, self.observer), self.throttle.ticket(order.kind))
+        delivery = Delivery(order, (observer, self.observer), self.throttle.ticket(order.kind))
         try:
             with self._reserved(order):
-                failure = await self._until_fetched(progress, deadline, fetch=fetch)
-                if progress.delivery is None:
+                failure = await self._until_fetched(delivery, deadline, fetch=fetch)
+                if not delivery.paid:
                     failure = cast(Failure, failure)
                     # An earlier attempt may have been billed, too.
-                    billed = failure.may_be_billed or progress.may_be_billed
+                    billed = failure.may_be_billed or delivery.may_be_billed
                     raise failure.error(order=order.id, may_be_billed=billed)
-                if not fetch and failure is None and progress.delivery.missing_urls:
-                    if progress.observer_error is not None:
-                        raise progress.observer_error
+                if not fetch and failure is None and delivery.missing_urls:
+                    if delivery.observer_error is not None:
+                        raise delivery.observer_error
                     return None
-                image = await progress.delivery.finish(self.threads, failure)
-                progress.delivery = None  # and its bytes, which would otherwise be held while observers are told
+                image = await delivery.finish(self.exchange.threads, failure)
         except ImageError as error:
-            event = events.Unknown if error.may_be_billed and progress.delivery is None else events.Failed
-            await self._report(event(order.id, error), progress)
-            if progress.observer_error not in (None, error):
-                error.add_note(f"the observer failed as well: {progress.observer_error!r}")
+            event = events.Unknown if error.may_be_billed and not delivery.paid else events.Failed
+            await self._report(event(order.id, error), delivery)
+            if delivery.observer_error not in (None, error):
+                error.add_note(f"the observer failed as well: {delivery.observer_error!r}")
             raise
-        await self._report(events.Delivered(order.id, image), progress)
-        if progress.observer_error is not None:
+        await self._report(events.Delivered(order.id, image), delivery)
+        if delivery.observer_error is not None:
             raise NotSavedError(
-                f"the image is generated and paid for, but the observer failed: {progress.observer_error!r}. "
+                f"the image is generated and paid for, but the observer failed: {delivery.observer_error!r}. "
                 "The image is in this error's `image`",
                 image=image,
                 order=order.id,
-            ) from progress.observer_error
+            ) from delivery.observer_error
         return image
 
     async def fetch(self, url: str, order: Order, deadline: float | None = None) -> GeneratedImage:
         """Steps 6 and 7 alone, for an image that is paid for."""
-        answer = ImageAnswer(usage=Usage(), entries=(ImageEntry(url=url),))
-        progress = Progress(order, phase="download")
-        delivery = progress.delivery = Delivery(order, answer, 0, progress.started)
+        delivery = Delivery(order, phase="download", answer=ImageAnswer(entries=(ImageEntry(url=url),)))
         failure = None
         with self._reserved(order):
             try:
                 async with asyncio.timeout(deadline):
                     await delivery.fetch(self.downloader, self.retry)
             except TimeoutError as error:
-                failure = progress.deadline_failure(deadline, error)
-            return await delivery.finish(self.threads, failure)
+                failure = delivery.deadline_failure(deadline, error)
+            return await delivery.finish(self.exchange.threads, failure)
 
-    async def _until_fetched(self, progress: Progress, deadline: float | None, *, fetch: bool) -> Failure | None:
+    async def _until_fetched(self, delivery: Delivery, deadline: float | None, *, fetch: bool) -> Failure | None:
         """Steps 2 to 6, within the deadline. Returns why the order stopped, if it did."""
-        attempt, before_wait = partial(self._attempt, progress), partial(self._report_retry, progress)
+        attempt, before_wait = partial(self._attempt, delivery), partial(self._report_retry, delivery)
         try:
             async with asyncio.timeout(deadline) as limit:
-                delivery = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
-                if isinstance(delivery, Failure):
-                    return delivery
-                progress.phase = "download"
+                result = await self.retry.run(attempt, throttled=True, before_wait=before_wait)
+                if isinstance(result, Failure):
+                    return result
+                delivery.phase = "download"
                 if fetch:
                     await delivery.fetch(self.downloader, self.retry)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            return progress.deadline_failure(deadline, error)
+            return delivery.deadline_failure(deadline, error)
         return None
 
-    async def _attempt(self, progress: Progress) -> Delivery | Failure:
+    async def _attempt(self, delivery: Delivery) -> ImageAnswer | Failure:
         """Steps 2 to 4: wait for a turn, send the order once, and classify the result."""
-        order, result = progress.order.id, await self._in_turn(progress)
-        if isinstance(result, Delivery):
-            answer, urls = result.answer, result.missing_urls
-            event = events.Generated(order, progress.attempts, urls, answer.usage, answer.inference_id)
-            await self._report(event, progress)
+        order, result = delivery.order.id, await self._in_turn(delivery)
+        if isinstance(result, ImageAnswer):
+            urls = delivery.missing_urls
+            event = events.Generated(order, delivery.attempts, urls, result.usage, result.inference_id)
+            await self._report(event, delivery)
         if (state := self.throttle.change()) is not None:
-            await self._report(events.ThrottleChanged(order, state), progress)
+            await self._report(events.ThrottleChanged(order, state), delivery)
         return result
 
-    async def _in_turn(self, progress: Progress) -> Delivery | Failure:
+    async def _in_turn(self, delivery: Delivery) -> ImageAnswer | Failure:
         """The same, before changes of the throttle are reported."""
-        order, progress.phase = progress.order, "queue"
+        order, delivery.phase = delivery.order, "queue"
         # The slot is held while the API works, but neither during a backoff nor during downloads.
-        async with self.throttle.turn(progress.ticket) as turn:
+        async with self.throttle.turn(delivery.ticket) as turn:
             if turn.refusal is not None:
                 return turn.refusal
-            progress.attempts += 1
-            request_id, sent_at = f"{order.id}.{progress.nonce}.{progress.attempts}", datetime.now(UTC)
-            assumed = 0.0  # cost in US dollars while the outcome is unknown
+            delivery.attempts += 1
+            request_id, sent_at = f"{order.id}.{delivery.nonce}.{delivery.attempts}", datetime.now(UTC)
             # Awaited: the state of a batch has it before it can be billed.
-            await events.report(events.AttemptStarted(order.id, progress.attempts, request_id), progress.observers)
-            progress.phase = "request"
+            await events.report(events.AttemptStarted(order.id, delivery.attempts, request_id), delivery.observers)
+            delivery.phase = "request"
             try:
                 turn.result = result = await self._exchange(order, request_id)
             except BaseException:  # cancelled, or the deadline passed
                 events.logger.warning(
                     "order %s: stopped while attempt %s was open: it may be billed", order.id, request_id
                 )
-                self.ledger.charge_unknown(order.kind)
+                self.throttle.ledger.charge_unknown(order.kind)
                 raise
             if not isinstance(result, Failure):
-                self.ledger.charge(order.kind, result.usage)
-                progress.phase = "observer"
-                progress.delivery = Delivery(order, result, progress.attempts, progress.started)
-                return progress.delivery
+                self.throttle.ledger.charge(order.kind, result.usage)
+                delivery.phase, delivery.answer = "observer", result
+                return result
             if result.may_be_billed:
-                assumed = self.ledger.charge_unknown(order.kind)
+                assumed = self.throttle.ledger.charge_unknown(order.kind)
         if result.may_be_billed and self.retry.policy.retry_unknown == "if-unbilled":
-            progress.phase = "log"
+            delivery.phase = "log"
             result = await self._settle(order, request_id, sent_at, assumed, result)
-        progress.last_failure = result
-        progress.may_be_billed = progress.may_be_billed or result.may_be_billed
+        delivery.last_failure = result
+        delivery.may_be_billed = delivery.may_be_billed or result.may_be_billed
         return result
 
     async def _exchange(self, order: Order, request_id: str) -> ImageAnswer | Failure:
-        """Step 3: send one attempt.
-
-        `Idempotency-Key` is not documented by this API, but harmless: a server that supports it runs an order once,
-        however often it is sent.
-        """
-        try:
-            request = self.exchange.http.build_request(**order.request(request_id))
-        except InvalidRequestError as error:  # a file that changed since it was checked
-            return Failure(Outcome.REFUSED, InvalidRequestError, str(error), cause=error)
+        """Step 3: send one attempt."""
+        request = self.exchange.http.build_request(**order.request(request_id))
+        # Not documented by this API, but harmless: a server that supports it runs an order once.
         request.headers["Idempotency-Key"] = order.id
         answer = await self.exchange(request, images_expected(order.fields), to_disk=order.to is not None)
         result = answer if isinstance(answer, Failure) else read_image_answer(answer)
@@ -211,7 +185,7 @@ class Pipeline:
         if entry is None:
             return attrs.evolve(failure, note=f"{failure.note}. The provider's log does not list it yet")
         billed = entry.status != "failed"
-        self.ledger.settle(order.kind, assumed, entry.usage if billed else None)
+        self.throttle.ledger.settle(order.kind, assumed, entry.usage if billed else None)
         said = "it succeeded" if billed else "it failed and cost nothing"
         return attrs.evolve(
             failure,
@@ -220,18 +194,18 @@ class Pipeline:
             note=f"{failure.note}. The provider's log says that {said}",
         )
 
-    async def _report_retry(self, progress: Progress, failure: Failure, wait: float) -> None:
-        order = progress.order.id
-        event = events.Retrying(order, progress.attempts, failure.error(order=order), wait)
-        await events.report(event, progress.observers)
-        progress.phase = "backoff"
+    async def _report_retry(self, delivery: Delivery, failure: Failure, wait: float) -> None:
+        order = delivery.order.id
+        event = events.Retrying(order, delivery.attempts, failure.error(order=order), wait)
+        await events.report(event, delivery.observers)
+        delivery.phase = "backoff"
 
-    async def _report(self, event: events.Event, progress: Progress) -> None:
+    async def _report(self, event: events.Event, delivery: Delivery) -> None:
         """Report what is paid for, or how the order ended. A failing observer must not hide it, nor lose the image."""
         try:
-            await events.report(event, progress.observers)
+            await events.report(event, delivery.observers)
         except Exception as error:
-            progress.observer_error = progress.observer_error or error
+            delivery.observer_error = delivery.observer_error or error
 
     @contextmanager
     def _reserved(self, order: Order) -> Iterator[None]:

@@ -4,8 +4,6 @@ No retry library: what to do depends on whether the attempt may have been billed
 whole client and not to one order, and such refusals do not use up attempts.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
@@ -67,15 +65,10 @@ class Retry:
         throttled: bool = False,
         before_wait: Callable[[Failure, float], Awaitable[None]] | None = None,
     ) -> ResultT | Failure:
-        """Call `attempt` until it succeeds, or until there is no point in another one.
+        """Call `attempt` until it succeeds, or another one is pointless. Returns the success, or the last failure.
 
-        Args:
-            attempt: Tries once.
-            throttled: Whether a throttle paces the attempts. It then handles `Outcome.LATER`.
-            before_wait: Called with each failure that is followed by another attempt, and the wait in seconds.
-
-        Returns:
-            The first success, or the last failure.
+        If the attempts are `throttled`, the throttle handles `Outcome.LATER`. `before_wait` is called with each failure
+        that is followed by another attempt, and the wait in seconds.
         """
         failures = 0
         while True:

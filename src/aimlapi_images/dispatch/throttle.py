@@ -12,8 +12,6 @@ A refused order (429) waits as `retry` says, keeps its place, and is sent again.
    probes. The pause is over when it is admitted, or not refused for a second.
 """
 
-from __future__ import annotations
-
 import asyncio
 import heapq
 import math
@@ -59,7 +57,7 @@ class Throttle:
     max_concurrency: int  # attempts open at once
     requests_per_minute: float | None = None  # starts, evenly spread; any number if `None`
     ledger: Ledger = attrs.field(factory=Ledger)  # checks the budget, and tracks attempts in flight
-    _pace: Pace = attrs.field(factory=lambda: Pace(), init=False)
+    _pace: "Pace" = attrs.field(factory=lambda: Pace(), init=False)
     _tickets: int = attrs.field(default=0, init=False)
     _queue: list[tuple[Ticket, asyncio.Future[Turn]]] = attrs.field(factory=list, init=False)  # a heap
     _open: int = attrs.field(default=0, init=False)
@@ -73,7 +71,6 @@ class Throttle:
         return self._tickets, kind
 
     def state(self) -> ThrottleState:
-        """What the throttle does now."""
         now, pace, queued = _now(), self._pace, sum(not ready.done() for _, ready in self._queue)
         mode, wait = pace.mode(now), max(0.0, pace.paused_until - now)
         rate = None if mode == "full speed" else pace.rate(now)

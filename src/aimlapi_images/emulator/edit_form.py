@@ -39,10 +39,10 @@ async def read_edit(request: Request, settings: Settings) -> AsyncIterator[Asked
     async with limited(request, _MAX_BODY).form(max_files=32, max_fields=100, max_part_size=2**20) as form:
         fields = _read_fields(form)
         request.state.model = fields.get("model")
-        check(schema.edit_problems(fields), fields, schema.edit_request(), schema.edit_models())
+        check(schema.problems("edits", fields), fields, schema.request("edits"), schema.models("edits"))
         files, masks = _files(form, "image"), _files(form, "mask")
         first = await run_in_threadpool(_check_files, files, masks)
-        fields = with_defaults(fields, schema.edit_request())
+        fields = with_defaults(fields, schema.request("edits"))
         fields.setdefault("size", _size_like(first))
         pictures = [picture_of(fields, number, plain=settings.drawing == "plain") for number in range(fields["n"])]
 
@@ -54,7 +54,7 @@ async def read_edit(request: Request, settings: Settings) -> AsyncIterator[Asked
 
 def _read_fields(form: FormData) -> dict[str, Any]:
     """Read the text fields, and convert integers."""
-    known = schema.edit_request()["properties"]
+    known = schema.request("edits")["properties"]
     fields: dict[str, Any] = {}
     for name, value in form.multi_items():
         if isinstance(value, str) and name not in _FILES:
@@ -107,7 +107,7 @@ def _check_file(field: str, file: UploadFile, rules: schema.FileRules) -> ImageF
 def _size_like(image: ImageFormat) -> str:
     """The size of the model whose proportions are the nearest to an image's."""
     sizes: list[str] = [
-        size for size in schema.field_values(schema.edit_request()["properties"]["size"]) if "x" in size
+        size for size in schema.field_values(schema.request("edits")["properties"]["size"]) if "x" in size
     ]
     wanted = image.width / image.height
 

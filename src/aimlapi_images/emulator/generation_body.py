@@ -54,9 +54,9 @@ async def read_generation(request: Request, settings: Settings) -> AsyncIterator
     """
     body = _parse(await limited(request, _MAX_BODY).body())
     request.state.model = model = body["model"] if isinstance(body.get("model"), str) else None
-    described = schema.generation_request(model)
+    described = schema.request("generations", model)
     body = with_integers(body, described)
-    check(schema.generation_problems(body), body, described, schema.known_models())
+    check(schema.problems("generations", body), body, described, schema.models("generations"))
     fields = _with_defaults(body, described)
     pictures = [picture_of(fields, number, plain=settings.drawing == "plain") for number in range(_count(fields))]
 

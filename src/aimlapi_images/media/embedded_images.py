@@ -4,8 +4,6 @@ An image is recognized by the beginning of its base64, wherever it stands, so th
 in the JSON around it loses a paid image. In the documented field, any text counts as one.
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 from typing import Final
@@ -32,9 +30,8 @@ _START: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _CLOSING: Final = {b"'": b"'", b"(": b")", b">": b"<"}
-# Escapes that matter to base64. A body that is JSON within JSON escapes them more than once.
-_ESCAPED_SPACE: Final = re.compile(rb"\\\\{0,8}[bfnrt]")
-_ESCAPED_SLASH: Final = re.compile(rb"\\\\{0,8}/")
+# Escapes of white space, slashes and any character. A body that is JSON within JSON escapes them more than once.
+_ESCAPE: Final = re.compile(rb"\\\\{0,8}(?:[bfnrt]|(?=/))")
 _ESCAPED_CODE: Final = re.compile(rb"\\\\{0,8}u([0-9A-Fa-f]{4})")
 _DATA_URL: Final = re.compile(rb"\s*data:[^,]{0,250},", re.IGNORECASE)
 _WHITE_SPACE: Final = b" \t\r\n\v\f"
@@ -43,11 +40,9 @@ _FOREIGN: Final = re.compile(rb"[^A-Za-z0-9+/]")
 
 
 def cut_images(body: bytes | bytearray) -> tuple[bytes | bytearray, dict[str, Payload]]:
-    """Cut the images out of a body.
+    """Cut the images out of a body, and put a name such as `<image 1>` in the place of each.
 
-    Returns:
-        What is left of it, with a name such as `<image 1>` in place of each image's text; and the images by name. What
-        lies behind `MAX_LEFT_BYTES` of the former is not looked at.
+    Returns the rest, of which no more than `MAX_LEFT_BYTES` are looked at, and the images by name.
     """
     if signature(body):  # an image in place of JSON
         return b"<image 1>", {"<image 1>": Payload.of(bytes(body))}
@@ -77,8 +72,7 @@ def decode_base64(text: bytes | memoryview) -> Payload:
     except ValueError:
         text = bytes(text)
     if b"\\" in text:
-        text = _ESCAPED_SLASH.sub(b"/", _ESCAPED_SPACE.sub(b"", text))
-        text = _ESCAPED_CODE.sub(lambda code: bytes([min(int(code[1], 16), 0x7F)]), text)
+        text = _ESCAPED_CODE.sub(lambda code: bytes([min(int(code[1], 16), 0x7F)]), _ESCAPE.sub(b"", text))
     if prefix := _DATA_URL.match(text):
         text = text[prefix.end() :]
     digits = text.translate(_STANDARD_ALPHABET, _WHITE_SPACE).rstrip(b"=")

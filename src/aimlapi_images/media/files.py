@@ -1,7 +1,5 @@
 """Image files: names, and writes that are complete or leave nothing."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import os
@@ -19,15 +17,7 @@ _PARTS: Final = f".aimlapi-images-{'[0-9a-f]' * 16}.part"
 
 
 def check_target(path: Path, format_name: str, *, overwrite: bool = False) -> Path:
-    """Check that an image of this format can be written to `path`.
-
-    Returns:
-        The path with the extension of the format.
-
-    Raises:
-        FileExistsError: The file exists, and `overwrite` is false.
-        OSError: The path is a folder, its name is too long, or its folder is missing or not writable.
-    """
+    """The path with the extension of the format; an `OSError` if no image can be written there."""
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, "this names a folder, not a file", str(path))
     target = Path(with_extension(path, format_name))
@@ -53,11 +43,7 @@ def whole_file(target: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears whole or not at all: a temporary file in the same folder, synced, then renamed. Blocks.
 
     The temporary file is named after this package, so that leftovers of killed processes can be told from other
-    programs' files. The first one in a folder removes those.
-
-    Raises:
-        FileExistsError: The target exists, and `overwrite` is false.
-        OSError: The file could not be written. No part of it is left.
+    programs' files. The first one in a folder removes those. After an `OSError`, no part of the file is left.
     """
     part = target.parent / f".aimlapi-images-{secrets.token_hex(8)}.part"
     # Not with `tempfile`, whose files only their owner may read: an image follows the umask.
@@ -74,7 +60,6 @@ def whole_file(target: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(target: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write a `whole_file`. Raises as it does."""
     with whole_file(target, overwrite=overwrite) as file:
         file.write(data)
 

@@ -1,11 +1,9 @@
 """Image formats, read from the bytes and never from file names or HTTP headers, and their file extensions."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import PurePath
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import attrs
 
@@ -38,7 +36,6 @@ class ImageFormat:
 
     @property
     def media_type(self) -> str:
-        """The media type, such as `image/png`."""
         return f"image/{self.name}"
 
 
@@ -49,11 +46,7 @@ def signature(data: bytes | bytearray) -> str | None:
 
 
 def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
-    """Read the format from an open file of `size` bytes.
-
-    Raises:
-        ValueError: The file does not begin like a PNG, JPEG, WebP or GIF, or has no width and height.
-    """
+    """The format of an open file of `size` bytes; a `ValueError` if it does not begin like an image."""
     import imagesize  # deferred: it loads the standard library's URL and XML modules
 
     file.seek(0)
@@ -69,12 +62,7 @@ def read_file_format(file: BinaryIO, size: int) -> ImageFormat:
 
 
 def read_whole_image(data: bytes) -> ImageFormat:
-    """Read the format of a complete image: half an image is not an image.
-
-    Raises:
-        IncompleteImageError: The end of the image is missing.
-        ValueError: The bytes are not an image.
-    """
+    """The format of a complete image; a `ValueError` if it is none, or an `IncompleteImageError` if it is half one."""
     name = signature(data)
     if name is None:
         cut = len(data) < _LONGEST_SIGNATURE and any(start.startswith(data[:4]) for start in _STARTS)
@@ -88,23 +76,15 @@ def read_whole_image(data: bytes) -> ImageFormat:
 
 @attrs.frozen
 class Payload:
-    """The bytes of one image as they came: with their format if they are complete, else with the reason why not.
-
-    Attributes:
-        data: The bytes.
-        format: Their format, or `None`.
-        error: Why they are not a complete image, or `None`.
-        problem: What kept more bytes from being decoded, or `None`.
-    """
+    """The bytes of one image as they came: with their format if they are complete, else with the reason why not."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data):,} bytes>")
     format: ImageFormat | None
     error: ValueError | None
-    problem: str | None = None
+    problem: str | None = None  # what kept more bytes from being decoded
 
     @classmethod
-    def of(cls, data: bytes, problem: str | None = None) -> Payload:
-        """Check bytes."""
+    def of(cls, data: bytes, problem: str | None = None) -> Self:
         try:
             return cls(data, read_whole_image(data), None, problem)
         except ValueError as error:

@@ -1,7 +1,5 @@
 """Find the images in an answer: in the documented fields, or wherever else a reader would see them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -37,11 +35,7 @@ def find_images(document: object, payloads: Mapping[str, Payload]) -> tuple[Imag
 
     The documented form is `data[*].b64_json` and `data[*].url`. If it has no image, every payload is one, whatever its
     field. If there is no payload either, the image is at a URL: in a field named after an image, a URL or a result
-    (best if it ends as an image's does), or one that ends so in any text.
-
-    Args:
-        document: The document, with the names of payloads in place of their text.
-        payloads: The payloads that the answer brought, by name.
+    (best if it ends as an image's does), or one that ends so in any text. Names stand for the payloads in the document.
     """
     payloads = {name: payload for name, payload in payloads.items() if payload.data or payload.problem}
     data = mapping(document).get("data")

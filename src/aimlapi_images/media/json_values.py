@@ -1,7 +1,5 @@
 """Lenient readers for JSON values from a server: those of the wrong type read as missing. And values in messages."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

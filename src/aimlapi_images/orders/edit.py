@@ -1,9 +1,7 @@
 """Orders for `POST /v1/images/edits`: images from other images."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import attrs
 
@@ -24,14 +22,10 @@ class EditOrder(Order):
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
 
+    ENDPOINT = "edits"
     RESERVED = ("model", "prompt", "image", "image[]", "mask")
-    problems = staticmethod(schema.edit_problems)
 
-    @staticmethod
-    def schema_of(model: str) -> Mapping[str, Any] | None:
-        return schema.edit_request() if model in schema.edit_models() else None
-
-    async def with_images(self, image: object, mask: object, threads: Threads) -> EditOrder:
+    async def with_images(self, image: object, mask: object, threads: Threads) -> Self:
         """The same order with its images and mask, which `ImageClient.edit` describes, read and checked."""
         for name, value in self.fields.items():
             if not isinstance(value, str | int | float):

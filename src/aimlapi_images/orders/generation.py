@@ -1,8 +1,5 @@
 """Orders for `POST /v1/images/generations`: images from a prompt."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,17 +12,11 @@ from aimlapi_rest.api.images import generate_image
 
 @attrs.frozen
 class GenerationOrder(Order):
-    """An order for an image from a prompt."""
-
-    problems = staticmethod(schema.generation_problems)
-
-    @staticmethod
-    def schema_of(model: str) -> Mapping[str, Any] | None:
-        return schema.generation_request(model) if model in schema.known_models() else None
+    ENDPOINT = "generations"
 
     @property
     def output_format(self) -> str:
-        known = schema.generation_request(self.fields["model"])["properties"]
+        known = schema.request("generations", self.fields["model"])["properties"]
         default = known.get("output_format", {}).get("x-api-default")
         return normalized_format(self.fields.get("output_format") or default or super().output_format)
 

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 class PillowImage(Protocol):
     """What type checkers require of a Pillow image. Without Pillow, its own class would accept anything."""
 
-    @property
-    def mode(self) -> str:
-        """Such as `RGB`."""
-
     def getexif(self) -> Any:
         """Its EXIF data, with its orientation."""
 
@@ -148,11 +144,7 @@ def _encode_png(image: Image, label: str) -> bytes:
 
 
 def check_file(file: BinaryIO, size: int, rules: FileRules) -> ImageFormat:
-    """Check the size and the format of an open image file of `size` bytes.
-
-    Raises:
-        ValueError: One of them is not allowed. The message continues a sentence that begins with the file's name.
-    """
+    """The format of an open file of `size` bytes. A `ValueError` continues a sentence that begins with its name."""
     if size == 0:
         raise ValueError("is empty")
     if size > rules.max_bytes:

@@ -1,7 +1,5 @@
 """`Order`: what one paid request asks for, and the checks that all endpoints share."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import os
@@ -17,7 +15,7 @@ from aimlapi_images.media.files import check_target
 from aimlapi_images.media.formats import format_of, with_extension
 from aimlapi_images.media.json_values import number, shown
 from aimlapi_images.orders import schema
-from aimlapi_images.orders.schema import Problem
+from aimlapi_images.orders.schema import Endpoint
 
 _DEFAULT_FORMAT: Final = "png"
 _FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
@@ -34,23 +32,16 @@ _LONGEST_SUFFIX: Final = ".0123abcd.9999"  # of the request id of an attempt
 
 @attrs.frozen
 class Order:
-    """One request that is paid for once, however many attempts it takes.
+    """One request that is paid for once, however many attempts it takes."""
 
-    Attributes:
-        id: Names the order at the provider; each attempt is sent as `<id>.<nonce>.<attempt>`.
-        fields: The fields of the request, apart from files.
-        to: Absolute path to write the image to, or `None` to keep it in memory.
-        to_given: The same path as the caller wrote it, for messages and results.
-        overwrite: Whether the image may replace an existing file.
-    """
-
-    id: str
-    fields: Mapping[str, Any]
-    to: Path | None
-    to_given: Path | None
+    id: str  # names the order at the provider; each attempt is sent as `<id>.<nonce>.<attempt>`
+    fields: Mapping[str, Any]  # of the request, apart from files
+    to: Path | None  # absolute path to write the image to, or `None` to keep it in memory
+    to_given: Path | None  # the same path as the caller wrote it, for messages and results
     overwrite: bool
 
     RESERVED: ClassVar[Collection[str]] = ("model", "prompt")  # fields that are arguments only
+    ENDPOINT: ClassVar[Endpoint]
 
     @classmethod
     def new(
@@ -74,7 +65,7 @@ class Order:
         given_to = None if to is None else as_path(to, "to")
         if not isinstance(model, str) or not model.strip():
             raise InvalidRequestError(f"model must be the name of a model, got {shown(model)}")
-        request = cls.schema_of(model)
+        request = schema.request(cls.ENDPOINT, model) if model in schema.models(cls.ENDPOINT) else None
         fields: dict[str, Any] = {name: value for name, value in parameters.items() if value is not None}
         for argument, given in (("options", options), ("extra_body", extra_body)):
             if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
@@ -96,7 +87,7 @@ class Order:
             if prompt == "" and "prompt" not in request.get("required", ()):
                 del fields["prompt"]
             _check_names(fields, request)
-        found = [each for each in cls.problems(fields) if each.field not in extra]
+        found = [each for each in schema.problems(cls.ENDPOINT, fields) if each.field not in extra]
         if request is None:  # then only a missing or empty prompt is a problem
             found = [each for each in found if each.field == "prompt" and each.rule != "maxLength"]
         if found:
@@ -126,23 +117,11 @@ class Order:
 
     @property
     def prompt(self) -> str:
-        """Description of the image."""
         return str(self.fields.get("prompt", ""))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The other fields of the request."""
         return {name: value for name, value in self.fields.items() if name != "prompt"}
-
-    @staticmethod
-    def schema_of(model: str) -> Mapping[str, Any] | None:
-        """The schema of the fields for a model, or `None` if it is not described."""
-        raise NotImplementedError
-
-    @staticmethod
-    def problems(fields: Mapping[str, Any]) -> list[Problem]:
-        """Validate the fields."""
-        raise NotImplementedError
 
     def request(self, request_id: str) -> dict[str, Any]:
         """Keyword arguments of `httpx.AsyncClient.build_request` for one attempt; for kinds of orders that are sent."""

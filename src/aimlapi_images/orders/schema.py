@@ -6,7 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 Schema = Mapping[str, Any]
+Endpoint = Literal["generations", "edits"]  # of `/v1/images`
 
 GENERATIONS_PATH: Final = "/v1/images/generations"
 EDITS_PATH: Final = "/v1/images/edits"
@@ -27,47 +28,38 @@ _LONGEST_MESSAGE: Final = 200
 
 @attrs.frozen
 class Problem:
-    """One way in which a value breaks its schema.
+    """One way in which a value breaks its schema."""
 
-    The field's name is dotted if it is nested, and empty for the request as a whole. The rule is the JSON Schema
-    keyword, such as `maxLength`, and the limit is its value. The text begins with the field's name.
-    """
-
-    field: str
-    rule: str
-    limit: Any
+    field: str  # dotted if it is nested, and empty for the request as a whole
+    rule: str  # the JSON Schema keyword, such as `maxLength`
+    limit: Any  # the value of that keyword
     value: Any
-    text: str
-
-
-def is_loaded() -> bool:
-    """Whether validation is fast: the first call imports jsonschema, which takes longer than a thousand others."""
-    return _validator.cache_info().currsize > 0
+    text: str  # begins with the field's name
 
 
 def load() -> None:
-    """Load what validation needs. Blocks; call it off the event loop."""
-    generation_problems({})
+    """Load what validation needs: importing jsonschema takes longer than a thousand validations."""
+    problems("generations", {})
     request_id_problems("")
 
 
 @cache
-def generation_request(model: str | None = None) -> Schema:
-    """The schema of the body of a generation request; that of the default model if the model is not described."""
-    requests: list[Schema] = _read("generations")
+def request(endpoint: Endpoint, model: str | None = None) -> Schema:
+    """The schema of a request's fields, apart from files; that of the default model if the model is not described."""
+    requests = _requests(endpoint)
     return next((each for each in requests if model in _models(each)), requests[0])
 
 
 @cache
-def known_models() -> tuple[str, ...]:
+def models(endpoint: Endpoint) -> tuple[str, ...]:
     """The models that the schema describes, the default first. Requests for others are sent unchecked."""
-    return tuple(model for request in _read("generations") for model in _models(request))
+    return tuple(model for each in _requests(endpoint) for model in _models(each))
 
 
-def generation_problems(fields: Mapping[str, Any]) -> list[Problem]:
-    """Validate the body of a generation request against the schema of its model."""
+def problems(endpoint: Endpoint, fields: Mapping[str, Any]) -> list[Problem]:
+    """Validate the fields of a request, apart from files, against the schema of its model."""
     model = fields.get("model")
-    return _problems("generations", fields, model if model in known_models() else None)
+    return _problems(endpoint, fields, model if model in models(endpoint) else None)
 
 
 def request_id_problems(request_id: str) -> list[Problem]:
@@ -82,22 +74,6 @@ class FileRules:
     at_most: int
     max_bytes: int
     formats: tuple[str, ...]
-
-
-def edit_request() -> Schema:
-    """The schema of the text fields of `POST /v1/images/edits`, that is, of all fields but the files."""
-    fields: Schema = _read("edits")["fields"]
-    return fields
-
-
-def edit_models() -> tuple[str, ...]:
-    """The models whose edits the schema describes. Requests for others are sent unchecked."""
-    return _models(edit_request())
-
-
-def edit_problems(fields: Mapping[str, Any]) -> list[Problem]:
-    """Validate the text fields of an edit request."""
-    return _problems("edits", fields)
 
 
 @cache
@@ -118,6 +94,11 @@ def field_type(field: Schema) -> str | None:
 def field_values(field: Schema) -> list[Any]:
     """The values of an enumerated field, apart from null; empty if any value is allowed."""
     return [value for value in field.get("enum", ()) if value is not None]
+
+
+def _requests(endpoint: Endpoint) -> list[Schema]:
+    found = _read(endpoint)
+    return found if isinstance(found, list) else [found["fields"]]
 
 
 def _models(request: Schema) -> tuple[str, ...]:
@@ -145,9 +126,7 @@ def _validator(name: str, model: str | None) -> Validator:
     # JSON Schema counts 1.0 as an integer, but it would be sent as "1.0".
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     kind: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    if name == "generations":
-        return kind(generation_request(model))
-    return kind(edit_request() if name == "edits" else _read(name))
+    return kind(request(name, model) if name in ("generations", "edits") else _read(name))
 
 
 def _problems(name: str, value: Any, model: str | None = None) -> list[Problem]:

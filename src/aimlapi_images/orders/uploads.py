@@ -1,7 +1,5 @@
 """Files to upload: what they hold, and how their bytes are read while they are sent."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -67,27 +65,17 @@ class Upload:
     content: Content = attrs.field(repr=lambda content: f"<{len(content):,} bytes>")
 
     def part(self) -> tuple[str, BinaryIO, str]:
-        """The file as httpx takes it in `files`."""
-        if isinstance(self.content, bytes):
-            return self.name, io.BytesIO(self.content), self.format.media_type
-        file = attrs.evolve(self.content)  # at its beginning
-        file.read(0)
+        """The file as httpx takes it in `files`, at its beginning."""
+        file = io.BytesIO(self.content) if isinstance(self.content, bytes) else attrs.evolve(self.content)
         return self.name, cast(BinaryIO, file), self.format.media_type
 
 
 class UploadStream(httpx.AsyncByteStream):
-    """A multipart body that is read in threads, and that knows whether it was sent to its end.
-
-    Each iteration sends the body from its beginning.
-
-    Attributes:
-        sent_whole: Whether the transport took the last piece. Until then, nothing can be billed.
-        error: What kept a file from being read, if anything did. Some transports raise an error of their own then.
-    """
+    """A multipart body that is read in threads. Each iteration sends it from its beginning."""
 
     def __init__(self, stream: Iterable[bytes], threads: Threads) -> None:
-        self.sent_whole: bool = False
-        self.error: InvalidRequestError | None = None
+        self.sent_whole: bool = False  # whether the transport took the last piece: until then, nothing can be billed
+        self.error: InvalidRequestError | None = None  # of a file: some transports raise an error of their own then
         self._stream = stream
         self._threads = threads
 

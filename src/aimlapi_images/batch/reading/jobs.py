@@ -133,7 +133,7 @@ def _read_csv(file: TextIO, folder: Path) -> Iterator[Job]:
 
 def _from_row(row: Mapping[str, str], line: int, folder: Path) -> Job:
     """A job from a row of a CSV file: cells that are empty are not sent, and unknown columns are carried."""
-    kind = schema.edit_request() if row.get("image") else schema.generation_request(row.get("model"))
+    kind = schema.request("edits") if row.get("image") else schema.request("generations", row.get("model"))
     record: dict[str, Any] = {}
     carried: dict[str, Any] = {}
     for name, text in row.items():
@@ -167,7 +167,8 @@ def _read_parquet(file: IO[bytes], folder: Path) -> Iterator[Job]:
 
 def _from_values(row: Mapping[str, Any], line: int, folder: Path) -> Job:
     """A job from a row with typed values. Unknown columns are carried."""
-    fields = (schema.edit_request() if row.get("image") else schema.generation_request(row.get("model")))["properties"]
+    kind = schema.request("edits") if row.get("image") else schema.request("generations", row.get("model"))
+    fields = kind["properties"]
     known = {name: value for name, value in row.items() if name in fields or name in (*_ID_FIELDS, *_FILES)}
     carried = {name: value for name, value in row.items() if name not in known and name != "metadata"}
     return from_record({**known, "metadata": (row.get("metadata") or {}) | carried}, line=line, folder=folder)
@@ -201,7 +202,7 @@ def from_record(record: object, *, line: int | None, folder: Path) -> Job:
             return _problem(line, f"not a request for an image: {shown(request)}")
         fields = {name: value for name, value in fields["body"].items() if value is not None}
         ours = f"openai/{str(fields.get('model')).replace('.', '-')}"  # of what OpenAI calls `gpt-image-1.5`
-        fields |= {"model": ours} if ours in schema.known_models() else {}
+        fields |= {"model": ours} if ours in schema.models("generations") else {}
     return _job(fields, given=given, carried=dict(carried), line=line, folder=folder)
 
 

@@ -120,7 +120,7 @@ _SETTINGS: Final = (
     *("base_url", "transport", "emulator", "budget_usd", "requests_per_minute", "max_concurrency"),
     *("timeout", "deadline", "attempts"),
 )
-batch.params[4:4] = field_options(schema.generation_request(), without=("model", "prompt", *schema.STREAMING))
+batch.params[4:4] = field_options(schema.request("generations"), without=("model", "prompt", *schema.STREAMING))
 
 
 def _live(tally: Tally, stack: ExitStack) -> Callable[[BatchEvent], None] | None:
