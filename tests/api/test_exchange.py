@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from aimlapi_images import GeneratedImage, RetryPolicy, emulator, errors
 from aimlapi_images.api.download import MAX_IMAGE_BYTES
-from aimlapi_images.api.exchange import MAX_BASE64_BYTES, BodySlots
+from aimlapi_images.api.exchange import MAX_BASE64_BYTES, BodySlots, receive
 from aimlapi_images.client import ImageClient
 from aimlapi_images.config import DEFAULT_TIMEOUT
 from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES
@@ -99,6 +99,31 @@ async def test_an_answer_without_end_is_cut_off(body: bytes, limit: str) -> None
 
     with pytest.raises(errors.DecodeError, match=f"the answer is too large: more than {limit}"):
         await client.generate("x")
+
+
+@pytest.mark.parametrize("stated", [None, "", "x", "0", "-5", "7", "20", "300000", "1e30", "9" * 5000, "nan"])
+async def test_a_body_is_received_whatever_size_is_stated(stated: str | None) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(10):
+            yield bytes([number, number])
+
+    headers = {} if stated is None else {"Content-Length": stated}
+
+    body, problem = await receive(httpx.Response(200, headers=headers, content=pieces()), limit=20)
+    assert bytes(body) == bytes(sorted([*range(10), *range(10)]))
+    assert problem is None
+
+
+async def test_what_arrived_of_a_body_that_breaks_off_is_not_lost() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        raise httpx.ReadError("")
+
+    response = httpx.Response(200, headers={"Content-Length": "100"}, content=pieces())
+
+    body, problem = await receive(response, limit=100)
+    assert body == b"the beginning"
+    assert isinstance(problem, httpx.ReadError)
 
 
 async def test_of_an_error_without_end_the_beginning_is_enough() -> None:

@@ -1,13 +1,12 @@
 """Download image URLs, with size limits and without the key."""
 
 import asyncio
-import io
 from typing import Any, Final
 
 import httpx
 
 from aimlapi_images.api.auth import origin
-from aimlapi_images.api.exchange import BodySlots, describe
+from aimlapi_images.api.exchange import BodySlots, BodyTooLargeError, describe, receive
 from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import retry_after
 from aimlapi_images.api.ssrf import UntrustedURLError, guarded
@@ -39,16 +38,14 @@ class Downloader:
 
     async def fetch(self, url: str, *, to_disk: bool) -> Payload | Failure:
         """Try once to fetch an image. A failure keeps the URL, and what arrived: it is paid for."""
-        buffer = io.BytesIO()
         try:
             async with self._slots:
-                return await self._fetch(httpx.URL(url), buffer, to_disk=to_disk)
+                return await self._fetch(url, to_disk=to_disk)
         except Exception as error:
-            part = buffer.getvalue() if buffer.tell() <= MAX_IMAGE_BYTES else b""
-            buffer.close()  # which the error's traceback refers to
-            return _failure(error, url, part)
+            return _failure(error, url)
 
-    async def _fetch(self, url: httpx.URL, buffer: io.BytesIO, *, to_disk: bool) -> Payload:
+    async def _fetch(self, given: str, *, to_disk: bool) -> Payload | Failure:
+        url = httpx.URL(given)
         for redirects in range(1 + MAX_REDIRECTS):
             local = not redirects and (url.scheme, url.host) == ("http", self._this_machine)
             guard = {} if local else self._guard(url)
@@ -66,7 +63,12 @@ class Downloader:
                         retry_after=retry_after(response.headers),
                     )
                 async with self._bodies.slot(to_disk=to_disk):
-                    return await _read(response, buffer)
+                    body, problem = await receive(response, MAX_IMAGE_BYTES)
+                    payload = Payload.of(bytes(body))
+                if problem is None and isinstance(payload.error, IncompleteImageError):
+                    problem = _UnusableAnswerError(str(payload.error), transient=True)
+                # Something that is not an image at all is not worth another try: `Delivery.finish` says so.
+                return payload if problem is None else _failure(problem, given, payload.data)
             finally:
                 await response.aclose()
         raise UntrustedURLError(f"more than {MAX_REDIRECTS} redirects")
@@ -90,22 +92,11 @@ class _UnusableAnswerError(Exception):
         self.retry_after = retry_after
 
 
-async def _read(response: httpx.Response, buffer: io.BytesIO) -> Payload:
-    async for piece in response.aiter_bytes():
-        buffer.write(piece)
-        if buffer.tell() > MAX_IMAGE_BYTES:
-            raise _UnusableAnswerError(f"more than {MAX_IMAGE_BYTES:,} bytes", transient=False)
-    payload = Payload.of(buffer.getvalue())
-    if isinstance(payload.error, IncompleteImageError):
-        raise _UnusableAnswerError(str(payload.error), transient=True)
-    return payload  # something that is not an image at all is not worth another try: `Delivery.finish` says so
-
-
-def _failure(error: Exception, url: str, part: bytes) -> Failure:
+def _failure(error: Exception, url: str, part: bytes = b"") -> Failure:
     """What a failed download means. Only problems that may pass are worth another try."""
     may_pass = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
     transient = error.transient if isinstance(error, _UnusableAnswerError) else may_pass
-    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError)
+    ours = isinstance(error, _UnusableAnswerError | UntrustedURLError | BodyTooLargeError)
     reason = shorten(str(error)) if ours else describe(error)
     # A URL that is refused here is not recommended either.
     advice = "Its URL is" if isinstance(error, UntrustedURLError) else "Fetch it soon from"

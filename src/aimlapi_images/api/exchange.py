@@ -13,7 +13,7 @@ from aimlapi_images.api.outcome import Failure, Outcome
 from aimlapi_images.api.response_parser import HTTPAnswer
 from aimlapi_images.errors import ConnectionFailedError, DecodeError, InvalidRequestError, OutcomeUnknownError
 from aimlapi_images.media.embedded_images import MAX_LEFT_BYTES, cut_images
-from aimlapi_images.media.json_values import parsed, shorten
+from aimlapi_images.media.json_values import number, parsed, shorten
 from aimlapi_images.orders.uploads import UploadStream, read_in_threads
 from aimlapi_images.threads import Threads
 
@@ -122,25 +122,41 @@ class Exchange:
             async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes(_MAX_ERROR_BYTES))) as pieces:
                 start = await anext(pieces, b"")
             return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
-        body, limit, cut = bytearray(), MAX_LEFT_BYTES + max_images * MAX_BASE64_BYTES, None
         async with self.bodies.slot(to_disk=to_disk):
-            try:
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    if len(body) > limit:
-                        message = f"the answer is too large: more than {limit:,} bytes"
-                        return Failure(Outcome.UNKNOWN, DecodeError, message)
-            except httpx.RequestError as error:
-                cut = error
+            body, problem = await receive(response, MAX_LEFT_BYTES + max_images * MAX_BASE64_BYTES)
         left, payloads = cut_images(body)
-        if cut is not None and all(payload.error for payload in payloads.values()):
+        if isinstance(problem, httpx.RequestError) and all(payload.error for payload in payloads.values()):
             del body, left, payloads  # which the error's traceback would keep
-            raise cut  # unless it brought a complete image before that
+            raise problem  # unless it brought a complete image before that
         if len(left) > MAX_LEFT_BYTES:
-            message = f"the answer is too large: more than {MAX_LEFT_BYTES:,} bytes beside images"
-            return Failure(Outcome.UNKNOWN, DecodeError, message)
+            problem = BodyTooLargeError(f"more than {MAX_LEFT_BYTES:,} bytes beside images")
+        if isinstance(problem, BodyTooLargeError):
+            return Failure(Outcome.UNKNOWN, DecodeError, f"the answer is too large: {problem}")
         shown = self.auth.redact(bytes(left[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, shown, parsed(left), payloads)
+
+
+class BodyTooLargeError(Exception):
+    """A body exceeds a limit."""
+
+
+async def receive(response: httpx.Response, limit: int) -> tuple[bytearray, Exception | None]:
+    """What arrived of a body, and what kept it from arriving whole.
+
+    Its memory is taken at once, as far as the server states the size: a body that grows is copied again and again.
+    """
+    stated = number(response.headers.get("content-length")) or 0.0
+    body, size, problem = bytearray(int(min(max(0.0, stated), MAX_LEFT_BYTES))), 0, None
+    try:
+        async for piece in response.aiter_bytes():
+            body[size : size + len(piece)] = piece
+            size += len(piece)
+            if size > limit:
+                return bytearray(), BodyTooLargeError(f"more than {limit:,} bytes")
+    except httpx.RequestError as error:
+        problem = error.with_traceback(None)  # which would keep the body
+    del body[size:]
+    return body, problem
 
 
 def _unanswered(error: httpx.RequestError, upload: UploadStream | None) -> Failure:
