@@ -58,7 +58,7 @@ docs: setup ## Build the guides and the API reference as a site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "==> Open site/index.html; with the search: $(BIN)/python -m http.server --directory site"
 
-bench: setup ## Measure against peers, as ratios (25 minutes)
+bench: setup ## Measure against peers, as ratios (half an hour)
 	@PYTHONPATH=scripts $(BIN)/python -m bench $(BENCH)
 
 bench-quick: setup ## The same in a minute, less exact

@@ -1,4 +1,4 @@
-"""The situations to measure. On two cores, the full plan takes 25 minutes and the quick one under two."""
+"""The situations to measure. On two cores, the full plan takes half an hour and the quick one under two."""
 
 from __future__ import annotations
 
