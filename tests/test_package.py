@@ -126,7 +126,7 @@ def test_default_values_match_the_schema() -> None:
 def test_modules_and_folders_stay_small() -> None:
     package = ROOT / "src" / "aimlapi_images"
     sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in package.rglob("*.py")}
-    longer = {"client.py": 395}  # its docstrings are the reference of the public interface
+    longer = {"client.py": 370}  # its docstrings are the reference of the public interface
     folders = [folder for folder in (package, *package.iterdir()) if folder.is_dir() and folder.name != "emulator"]
 
     assert {name: lines for name, lines in sizes.items() if lines > longer.get(name, 260)} == {}
