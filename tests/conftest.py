@@ -131,9 +131,11 @@ async def client(emulator_url: str) -> AsyncIterator[ImageClient]:
 
 
 @pytest.fixture
-def threads() -> Threads:
+def threads() -> Iterator[Threads]:
     """A thread pool like a client's."""
-    return Threads()
+    threads = Threads()
+    yield threads
+    threads.close()
 
 
 def without_nonces(text: str) -> str:

@@ -141,16 +141,26 @@ def test_nothing_is_sent_if_the_observer_fails() -> None:
     assert script.requests == []
 
 
+def plain(event: events.Event) -> None:
+    raise AssertionError
+
+
 async def noted(notes: list[events.Event], event: events.Event) -> None:
     notes.append(event)
 
 
-@pytest.mark.parametrize("observer", [lambda event: None, partial(str), [].append, print, object.__repr__])
-def test_an_observer_that_is_not_async_is_refused_before_anything_is_sent(observer: Any) -> None:
-    script = Script(OK)
+@pytest.mark.parametrize("observer", [plain, partial(plain), [].append, print, object.__repr__])
+def test_an_observer_that_is_not_async_is_refused_at_once(observer: Any) -> None:
+    with pytest.raises(errors.InvalidRequestError, match=r"observer must be an async function"):
+        ImageClient(KEY, observer=observer)
 
-    with pytest.raises(errors.InvalidRequestError, match=r"observer must be an async function .* returned"):
-        order(script, observer)
+
+def test_a_lambda_that_is_not_async_is_refused_before_anything_is_sent() -> None:
+    script = Script(OK)
+    told: Any = lambda event: None  # noqa: E731
+
+    with pytest.raises(errors.InvalidRequestError, match=r"observer must be an async function .* returned None"):
+        order(script, told)
 
     assert script.requests == []
 

@@ -92,10 +92,9 @@ class ImageClient:
         config.optional(config.positive)("requests_per_minute", requests_per_minute)
         config.optional(config.positive)("deadline", deadline)
         config.optional(config.instance_of(Budget))("budget", budget)
-        config.optional(config.function)("observer", observer)
+        config.optional(config.async_function)("observer", observer)
         config.optional(config.instance_of(httpx.AsyncBaseTransport))("transport", transport)
         config.optional(config.instance_of(httpx.AsyncBaseTransport))("download_transport", download_transport)
-        self._max_concurrency = max_concurrency
         self._default_deadline = deadline
         self._http = HTTPClients(api_key, base_url, timeout, keepalive, transport, download_transport, headers)
         schema.load()
@@ -348,6 +347,7 @@ class ImageClient:
     async def aclose(self) -> None:
         """Close the connections. The client cannot be used afterwards."""
         await self._http.aclose()
+        self._threads.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -356,5 +356,5 @@ class ImageClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        base_url, max_concurrency = str(self._http.base_url), self._max_concurrency
-        return f"ImageClient(base_url={base_url!r}, max_concurrency={max_concurrency})"
+        url, at_once = str(self._http.base_url), self._pipeline.throttle.max_concurrency
+        return f"ImageClient(base_url={url!r}, max_concurrency={at_once})"

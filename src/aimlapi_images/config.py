@@ -1,5 +1,6 @@
 """Client defaults, environment variables and argument validation."""
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -104,9 +105,15 @@ def whole_number(name: str, value: Any, *, at_least: int = 1) -> None:
         raise InvalidRequestError(f"{name} must be a whole number, {at_least} or more, not {value!r}")
 
 
-def function(name: str, value: Any) -> None:
-    if not callable(value):  # whether it is async shows when it is called
-        raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
+def async_function(name: str, value: Any) -> None:
+    """Require an async function, or an object called like one. What a lambda returns is checked when it is called."""
+    if callable(value):
+        function = inspect.unwrap(value)
+        if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
+            return
+        if getattr(function, "__name__", "") == "<lambda>":
+            return
+    raise InvalidRequestError(f"{name} must be an async function (async def), not {value!r}")
 
 
 def instance_of(kind: type) -> Callable[[str, Any], None]:

@@ -21,8 +21,6 @@ ImageError
 └── BatchError                  a batch cannot start or go on: its folder or its state cannot be used
 """
 
-from __future__ import annotations
-
 import copyreg
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +49,8 @@ class ImageError(Exception):
         order: str | None = None,
         inference_id: str | None = None,
         may_be_billed: bool | None = None,
-        log: LogEntry | None = None,
-        images: tuple[GeneratedImage, ...] = (),
+        log: "LogEntry | None" = None,
+        images: "tuple[GeneratedImage, ...]" = (),
         urls: tuple[str, ...] = (),
         note: str = "",
     ) -> None:
@@ -208,7 +206,7 @@ class DownloadError(ImageError):
     may_be_billed = True
 
     def __init__(
-        self, message: str, *, url: str, data: bytes = b"", usage: Usage | None = None, **context: Any
+        self, message: str, *, url: str, data: bytes = b"", usage: "Usage | None" = None, **context: Any
     ) -> None:
         super().__init__(message, **context)
         self.url = url
@@ -241,7 +239,7 @@ class NotSavedError(ImageError):
 
     may_be_billed = True
 
-    def __init__(self, message: str, *, image: GeneratedImage, **context: Any) -> None:
+    def __init__(self, message: str, *, image: "GeneratedImage", **context: Any) -> None:
         super().__init__(message, **context)
         self.image = image
 

@@ -1,7 +1,5 @@
 """What callers get back: images, costs, the account's balance and log."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib
@@ -10,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
@@ -37,7 +35,7 @@ class Usage:
     usd_spent: float | None = None
 
     @classmethod
-    def from_costs(cls, credits_used: float | None, usd_spent: float | None) -> Usage:
+    def from_costs(cls, credits_used: float | None, usd_spent: float | None) -> Self:
         """Build from the costs that the API stated. Missing dollars are computed from the credits."""
         if usd_spent is None and credits_used is not None:
             usd_spent = credits_used / CREDITS_PER_USD
@@ -62,7 +60,7 @@ class Spending:
     unpriced: int = 0
     unknown_outcomes: int = 0
 
-    def with_order(self, usage: Usage) -> Spending:
+    def with_order(self, usage: Usage) -> Self:
         """Add an order that was answered."""
         return attrs.evolve(
             self,
@@ -112,7 +110,7 @@ class GeneratedImage:
     url: str | None = None
     revised_prompt: str | None = attrs.field(default=None, repr=shown)
     inference_id: str | None = None
-    others: tuple[GeneratedImage, ...] = ()
+    others: "tuple[GeneratedImage, ...]" = ()
     _data: bytes | None = attrs.field(default=None, repr=False)
 
     @property
@@ -153,7 +151,7 @@ class GeneratedImage:
         write_whole(target, self.data, overwrite=overwrite)
         return target
 
-    def to_pil(self) -> Image:
+    def to_pil(self) -> "Image":
         """Decode the image with Pillow, which the extra `images` installs."""
         try:
             from PIL import Image

@@ -14,16 +14,20 @@ class Threads:
     """A few threads for files and image checks.
 
     asyncio's default executor is not used: an application may keep all of its threads busy, and an order would
-    then outlive its deadline. The threads end when this object is no longer referred to.
+    then outlive its deadline.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="aimlapi-images")
         self._writes = asyncio.Semaphore(_WORKERS)
 
-    def run(self, work: Callable[..., ResultT], *arguments: object) -> asyncio.Future[ResultT]:
-        """Call a blocking function in one of the threads."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+    async def run(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
+        """Call a blocking function in one of the threads; or here if there can be none, so that images are written."""
+        try:
+            working = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        except RuntimeError:  # after `close`, while the interpreter shuts down, or if the system allows no more threads
+            return work(*arguments)
+        return await working
 
     async def write(self, work: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Call a function that writes an image, of which there is one at a time for each thread.
@@ -31,7 +35,7 @@ class Threads:
         A caller that is cancelled waits until the function has ended, so that no file appears afterwards.
         """
         async with self._writes:
-            writing = self.run(work, *arguments)
+            writing = asyncio.ensure_future(self.run(work, *arguments))
             try:
                 return await asyncio.shield(writing)
             except asyncio.CancelledError:
@@ -42,3 +46,7 @@ class Threads:
         """Wait until the images that came earlier are written, but for a few."""
         async with self._writes:
             pass
+
+    def close(self) -> None:
+        """Let the threads end when their work is done."""
+        self._pool.shutdown(wait=False)

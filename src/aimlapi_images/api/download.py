@@ -62,8 +62,8 @@ class Downloader:
                         transient=status in _TRANSIENT or status >= 500,
                         retry_after=retry_after(response.headers),
                     )
-                async with self._bodies.slot(to_disk=to_disk):
-                    body, problem = await receive(response, MAX_IMAGE_BYTES)
+                async with self._bodies.slot(to_disk=to_disk) as held:
+                    body, problem = await receive(response, MAX_IMAGE_BYTES, reserve=held)
                     payload = Payload.of(bytes(body))
                 if problem is None and isinstance(payload.error, IncompleteImageError):
                     problem = _UnusableAnswerError(str(payload.error), transient=True)
@@ -86,7 +86,7 @@ class Downloader:
 class _UnusableAnswerError(Exception):
     """The image host answered with something else than the image."""
 
-    def __init__(self, message: str, *, transient: bool, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.transient = transient
         self.retry_after = retry_after

@@ -54,13 +54,13 @@ class BodySlots:
         self._freed = 0
 
     @asynccontextmanager
-    async def slot(self, *, to_disk: bool) -> AsyncIterator[None]:
-        """Wait for a slot, or until all slots seem to be held by bodies that stall; and for the disk."""
+    async def slot(self, *, to_disk: bool) -> AsyncIterator[bool]:
+        """Wait for a slot, or until bodies that stall seem to hold them all; and for the disk. Whether it is a slot."""
         held = await self._acquire()
         try:
             if to_disk:
                 await self._threads.catch_up()
-            yield
+            yield held
         finally:
             if held:
                 self._freed += 1
@@ -122,16 +122,16 @@ class Exchange:
             async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes(_MAX_ERROR_BYTES))) as pieces:
                 start = await anext(pieces, b"")
             return HTTPAnswer(response.status_code, headers, self.auth.redact(start))
-        async with self.bodies.slot(to_disk=to_disk):
-            body, problem = await receive(response, MAX_LEFT_BYTES + max_images * MAX_BASE64_BYTES)
+        async with self.bodies.slot(to_disk=to_disk) as held:
+            body, problem = await receive(response, MAX_LEFT_BYTES + max_images * MAX_BASE64_BYTES, reserve=held)
         left, payloads = cut_images(body)
-        if isinstance(problem, httpx.RequestError) and all(payload.error for payload in payloads.values()):
-            del body, left, payloads  # which the error's traceback would keep
-            raise problem  # unless it brought a complete image before that
         if len(left) > MAX_LEFT_BYTES:
             problem = BodyTooLargeError(f"more than {MAX_LEFT_BYTES:,} bytes beside images")
         if isinstance(problem, BodyTooLargeError):
             return Failure(Outcome.UNKNOWN, DecodeError, f"the answer is too large: {problem}")
+        if problem is not None and all(payload.error for payload in payloads.values()):
+            del body, left, payloads  # which the error's traceback would keep
+            raise problem  # unless it brought a complete image before that
         shown = self.auth.redact(bytes(left[:_MAX_ERROR_BYTES]))
         return HTTPAnswer(response.status_code, headers, shown, parsed(left), payloads)
 
@@ -140,12 +140,12 @@ class BodyTooLargeError(Exception):
     """A body exceeds a limit."""
 
 
-async def receive(response: httpx.Response, limit: int) -> tuple[bytearray, Exception | None]:
+async def receive(response: httpx.Response, limit: int, *, reserve: bool) -> tuple[bytearray, Exception | None]:
     """What arrived of a body, and what kept it from arriving whole.
 
-    Its memory is taken at once, as far as the server states the size: a body that grows is copied again and again.
+    With `reserve`, memory of the stated size is taken at once: a body that grows is copied again and again.
     """
-    stated = number(response.headers.get("content-length")) or 0.0
+    stated = (reserve and number(response.headers.get("content-length"))) or 0.0
     body, size, problem = bytearray(int(min(max(0.0, stated), MAX_LEFT_BYTES))), 0, None
     try:
         async for piece in response.aiter_bytes():
@@ -153,7 +153,7 @@ async def receive(response: httpx.Response, limit: int) -> tuple[bytearray, Exce
             size += len(piece)
             if size > limit:
                 return bytearray(), BodyTooLargeError(f"more than {limit:,} bytes")
-    except httpx.RequestError as error:
+    except Exception as error:  # of httpx, or of a transport of the caller's
         problem = error.with_traceback(None)  # which would keep the body
     del body[size:]
     return body, problem

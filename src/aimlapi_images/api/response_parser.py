@@ -96,7 +96,8 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     body = _decoded(answer.body)
     fields = mapping(body)
     upstream = mapping(fields.get("error"))
-    stated = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), _details(fields)]))
+    details = "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(fields.get("meta")))))
+    stated = " ".join(filter(None, [text(fields.get("message")) or text(upstream.get("message")), details]))
     error_type = _error_type(answer.status, stated.lower(), text(upstream.get("code")))
     wait = retry_after(answer.headers)
     from_api = bool(fields) or "x-inference-id" in answer.headers
@@ -105,14 +106,14 @@ def status_failure(answer: HTTPAnswer) -> Failure:
     if outcome is Outcome.UNKNOWN and not stated:
         note = f", and {_MAYBE_BILLED}"
     message = shorten(stated, _MAX_MESSAGE) or _meaning(answer)
-    details = {
+    context = {
         "status": answer.status,
         "request_id": text(fields.get("requestId")) or None,
         "inference_id": answer.headers.get("x-inference-id"),
         "body": body,
         "retry_after": wait,
     }
-    return Failure(outcome, error_type, message, note, details, retry_after=wait)
+    return Failure(outcome, error_type, message, note, context, retry_after=wait)
 
 
 def _error_type(status: int, message: str, code: str) -> type[APIStatusError]:
@@ -159,11 +160,6 @@ def _meaning(answer: HTTPAnswer) -> str:
     if 300 <= answer.status < 400 and location:
         return f"it redirects to {shorten(location)}, and the key is not sent there: is the base URL right?"
     return _MEANINGS.get(answer.status) or f"no message, but {_start(answer.body)}"
-
-
-def _details(fields: Mapping[str, Any]) -> str:
-    """The messages in the `meta` list of a validation error."""
-    return "; ".join(filter(None, (text(mapping(each).get("message")) for each in sequence(fields.get("meta")))))
 
 
 def _usage(headers: Mapping[str, str], body: Mapping[str, Any]) -> Usage:

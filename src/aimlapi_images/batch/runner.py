@@ -104,8 +104,8 @@ async def run_batch(
             options = attrs.evolve(options, adopt=adopt or bool(news))
         source = None if jobs is None else reading.read_jobs(jobs)
         place = None if bucket is None else BucketPlace(bucket)
-        loading = client._threads.run(partial(load, database, folder, source, options, place, stopped=stop.is_set))
-        plan = await _uncancelled(loading, stop)
+        loading = partial(load, database, folder, source, options, place, stopped=stop.is_set)
+        plan = await _uncancelled(asyncio.ensure_future(client._threads.run(loading)), stop)
         for text in plan.notices:
             tell(models.Notice(text))
         tell(plan.start)
@@ -121,7 +121,7 @@ async def run_batch(
                     if isinstance(event, models.JobEnded):
                         yield event.result
         finally:
-            ending = client._threads.run(run.end)
+            ending = asyncio.ensure_future(client._threads.run(run.end))
             try:
                 await _uncancelled(ending, stop)
             finally:

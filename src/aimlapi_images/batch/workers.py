@@ -52,7 +52,7 @@ class Workers:
         self._reading = asyncio.Lock()
         self._failures = 0
         self._changed = False
-        size = min(_in_flight(client._max_concurrency), len(plan.todo))
+        size = min(_in_flight(client._pipeline.throttle.max_concurrency), len(plan.todo))
         self._events: asyncio.Queue[models.BatchEvent | None] = asyncio.Queue()  # `None`: a worker has ended
         self._room = asyncio.Semaphore(max(1, size))  # for results in it
         self._workers = [asyncio.create_task(self._work()) for _ in range(size)]

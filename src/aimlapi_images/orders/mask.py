@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 _OPAQUE: Final = 255
 _TRANSPARENT: Final = 0
 _WHITE_FROM: Final = 128
-_ORIENTATION: Final = 0x0112  # the EXIF tag
-_TURNED: Final = range(5, 9)  # its values that exchange width and height
+_TURNED: Final = range(5, 9)  # EXIF orientations that exchange width and height
 
 
 def mask_from_box(image: ImageInput, box: Sequence[int], *more: Sequence[int]) -> Image:
@@ -157,7 +156,7 @@ def _turned(file: BinaryIO, stored: tuple[int, int]) -> tuple[int, int]:
 def _seen_size(picture: Image) -> tuple[int, int]:
     """Width and height after the turn that the EXIF orientation asks for."""
     width, height = picture.size
-    return (height, width) if picture.getexif().get(_ORIENTATION, 1) in _TURNED else (width, height)
+    return (height, width) if picture.getexif().get(0x0112, 1) in _TURNED else (width, height)
 
 
 def _rewound(source: Any) -> Any:

@@ -1,7 +1,5 @@
 """Request schemas: fields, limits, validation and its messages, from the JSON Schema files of the generated client."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
 Schema = Mapping[str, Any]
 Endpoint = Literal["generations", "edits"]  # of `/v1/images`
 
-GENERATIONS_PATH: Final = "/v1/images/generations"
-EDITS_PATH: Final = "/v1/images/edits"
+GENERATIONS_PATH, EDITS_PATH = "/v1/images/generations", "/v1/images/edits"
 # Fields that make the API answer with a stream of events, which this client does not read. They are refused.
 STREAMING: Final = ("stream", "partial_images")
 _LONGEST_MESSAGE: Final = 200
@@ -119,7 +116,7 @@ def _read(name: str) -> Any:
 
 
 @cache
-def _validator(name: str, model: str | None) -> Validator:
+def _validator(name: str, model: str | None) -> "Validator":
     # Imported late: it takes longer than importing the rest of this package.
     from jsonschema import Draft202012Validator, validators
 
@@ -133,7 +130,7 @@ def _problems(name: str, value: Any, model: str | None = None) -> list[Problem]:
     return [describe(error) for error in _validator(name, model).iter_errors(value)]
 
 
-def describe(error: ValidationError) -> Problem:
+def describe(error: "ValidationError") -> Problem:
     """Turn an error of the validator into a problem."""
     branches: dict[Any, list[ValidationError]] = {}
     for below in error.context or ():

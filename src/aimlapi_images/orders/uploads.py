@@ -18,14 +18,11 @@ _PIECE_BYTES: Final = 256 * 1024
 
 @attrs.define
 class StoredFile:
-    """A file on disk, as it was when it was checked: absolute path, bytes, and nanoseconds since the epoch.
+    """A file on disk as it was when checked, with what httpx uses of a file object. Open during each read only."""
 
-    It has the part of a file object's interface that httpx uses. The file is open during each read only.
-    """
-
-    path: Path
-    size: int
-    modified: int
+    path: Path  # absolute
+    size: int  # in bytes
+    modified: int  # in nanoseconds since the epoch
     _offset: int = attrs.field(default=0, init=False, eq=False)
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ class Checker:
 
     def __exit__(self, *_: object) -> None:
         self._runner.close()
+        self._threads.close()
 
     def problem(self, fields: Mapping[str, Any]) -> str | None:
         """Why a job is invalid, or `None`."""
