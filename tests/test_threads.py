@@ -33,7 +33,7 @@ async def test_after_closing_work_runs_in_the_callers_thread() -> None:
 
 
 LATE = """
-import asyncio, sys, threading, time
+import asyncio, sys, threading
 from aimlapi_images import ImageClient
 from aimlapi_images.emulator import transport
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,10 +128,34 @@ async def test_what_arrived_of_a_body_that_breaks_off_is_not_lost(kind: type[Exc
     assert isinstance(problem, kind)
 
 
-async def test_memory_is_reserved_only_for_bodies_with_a_slot() -> None:
-    slots = BodySlots(Threads(), slots=1, patience=0.01)
-    async with slots.slot(to_disk=False) as first, slots.slot(to_disk=False) as second:
-        assert (first, second) == (True, False)
+def test_memory_is_reserved_only_for_bodies_with_a_slot() -> None:
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"{"
+        arrived.append(True)
+        await asyncio.sleep(1_000)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Length": str(8 * 2**20)}, content=stalling())
+
+    async def main() -> int:
+        async with ImageClient(KEY, transport=httpx.MockTransport(answer), max_concurrency=30) as client:
+            tasks = [asyncio.create_task(client.generate("x")) for _ in range(30)]
+            await asyncio.sleep(60)
+            used = tracemalloc.get_traced_memory()[0]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            return used
+
+    arrived: list[bool] = []
+    tracemalloc.start()
+    try:
+        used = run_in_virtual_time(main())
+    finally:
+        tracemalloc.stop()
+
+    assert len(arrived) == 30
+    assert 12 * 8 * 2**20 <= used < 14 * 8 * 2**20
 
 
 async def test_of_an_error_without_end_the_beginning_is_enough() -> None:
@@ -175,6 +200,7 @@ async def test_a_failed_download_keeps_the_url_and_never_generates_again(
     assert URL in str(caught.value)
     assert caught.value.order == "order-2"
     assert [request.method for request in script.requests].count("POST") == 1
+    assert str(copy.copy(caught.value.__cause__)) == str(caught.value.__cause__)  # as Dask pickles causes
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Downloader:
 
 
 class _UnusableAnswerError(Exception):
-    """The image host answered with something else than the image."""
+    """The image host answered with something else than the image. Only with defaults can it be copied and pickled."""
 
     def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

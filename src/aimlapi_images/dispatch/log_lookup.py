@@ -30,7 +30,7 @@ class LogLookup:
         self._next_read = 0.0
 
     async def find(self, request_id: str, sent_at: datetime) -> LogEntry | Failure | None:
-        """Wait for the log's entry of an attempt that has ended; `None` if none appeared in time."""
+        """The log's entry of an attempt, once it has ended; `None` if none appears, or why the log is unreadable."""
         clock = asyncio.get_running_loop().time
         self._waiting[request_id] = sent_at
         try:
